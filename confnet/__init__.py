@@ -1,0 +1,63 @@
+"""confnet: describe PyTorch models as files.
+
+    import confnet
+
+    report = confnet.validate("resnet.yaml", variant="resnet18")
+    model = confnet.build("resnet.yaml", variant="resnet18", classes=10)
+
+Importing confnet imports neither torch nor Pydantic; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from confnet.api import BuildRecord as BuildRecord
+    from confnet.api import Report as Report
+    from confnet.api import build as build
+    from confnet.api import dumps as dumps
+    from confnet.api import load as load
+    from confnet.api import loads as loads
+    from confnet.api import spec_of as spec_of
+    from confnet.api import validate as validate
+    from confnet.catalog.registry import register as register
+    from confnet.diagnostics import ConfnetError as ConfnetError
+    from confnet.diagnostics import Diagnostic as Diagnostic
+    from confnet.diagnostics import Span as Span
+    from confnet.limits import Limits as Limits
+    from confnet.loading import Spec as Spec
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BuildRecord": "confnet.api",
+    "ConfnetError": "confnet.diagnostics",
+    "Diagnostic": "confnet.diagnostics",
+    "Limits": "confnet.limits",
+    "Report": "confnet.api",
+    "Span": "confnet.diagnostics",
+    "Spec": "confnet.loading",
+    "build": "confnet.api",
+    "dumps": "confnet.api",
+    "load": "confnet.api",
+    "loads": "confnet.api",
+    "register": "confnet.catalog.registry",
+    "spec_of": "confnet.api",
+    "validate": "confnet.api",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'confnet' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

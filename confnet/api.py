@@ -1,0 +1,260 @@
+"""What a caller does with confnet: load, validate, build. The pipeline written out in order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from confnet.blueprint import Blueprint
+from confnet.catalog.registry import DEFAULT_REGISTRY
+from confnet.diagnostics import ConfnetError, Diagnostic
+from confnet.limits import DEFAULT_LIMITS, Limits
+from confnet.loading import Spec, load_file, load_text
+from confnet.pipeline import ARGS_FILE, make_plan
+from confnet.plan import ModulePlan, Plan
+from confnet.render import render_text
+from confnet.source import Source, parse, to_text
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+__all__ = ["BuildRecord", "Report", "SourceLike", "build", "dumps", "load", "loads", "spec_of", "validate"]
+
+SourceLike = str | os.PathLike[str] | IO[str] | Mapping[str, Any] | Spec
+"""A path (a `str` is always one), an open text file, a mapping of plain values, or what `load` returned."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `validate`. `sources` holds the text of every file that a diagnostic may point into."""
+
+    ok: bool
+    diagnostics: tuple[Diagnostic, ...]
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return render_text(self.diagnostics, self.sources) if self.diagnostics else "ok"
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """How a model was built: the spec, and the args, variant and root that the caller chose."""
+
+    spec: Spec
+    args: Mapping[str, Any]
+    variant: str | None
+    root: str | None
+
+
+def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Spec:
+    """Read a file and what it includes, and check their form.
+
+    Raises ConfnetError with every mistake of form; names, values and wiring are checked by `validate` and `build`.
+    """
+    name = os.fspath(path)
+    return _rendering(lambda: load_file(Path(name), name, limits))
+
+
+def loads(text: str, *, name: str = "<text>", limits: Limits = DEFAULT_LIMITS) -> Spec:
+    """The same for a text; `name` stands for a file name in diagnostics and tracebacks. Raises ConfnetError."""
+    return _rendering(lambda: load_text(text, name, limits))
+
+
+def validate(
+    source: SourceLike,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    **more: Any,
+) -> Report:
+    """Check a spec under `args` (or keyword arguments, the same) without changing anything.
+
+    A spec whose args are not all given and that has variants is checked under each variant. Whatever is wrong is in
+    the report; nothing is raised for a user's mistake. A spec without mistakes is also constructed on the meta
+    device, so that what only torch can refuse is found; torch is not imported before that.
+    """
+    found: dict[Diagnostic, None] = {}
+    sources: dict[str, str] = {}
+    try:
+        spec = _spec(source, limits)
+        sources.update(spec.texts)
+        given = {**(args or {}), **more}
+        for name in _variants(spec, variant, root, given):
+            checked = _Checked.make(spec, given, name, root, limits)
+            sources.update(checked.plan.sources)
+            found.update(dict.fromkeys(checked.warnings))
+            checked.module("meta", None)
+    except ConfnetError as error:
+        sources.update(error.sources)
+        found.update(dict.fromkeys(error.diagnostics))
+    diagnostics = _located(found, sources)
+    return Report(all(d.severity != "error" for d in diagnostics), diagnostics, sources)
+
+
+def build(
+    source: SourceLike,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    **more: Any,
+) -> torch.nn.Module:
+    """The module that a spec describes, in train mode.
+
+    `args` (or keyword arguments, the same) set the document's args over those of `variant`; `root` builds one of
+    its definitions instead of the document. `device` is where parameters are made (torch's default device when
+    None; `"meta"` allocates nothing), `dtype` what floating-point parameters and buffers are converted to.
+    Parameters are drawn from torch's global generator, in the order in which hand-written code would draw them.
+    Raises ConfnetError with every mistake of the spec.
+    """
+    return _rendering(lambda: _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits).module(device, dtype))
+
+
+def dumps(spec: SourceLike) -> str:
+    """The YAML text of a spec: of its own file, as written, or of a mapping, in canonical form."""
+    if isinstance(spec, Mapping):
+        return _rendering(lambda: to_text(spec))
+    return _spec(spec, DEFAULT_LIMITS).root.source.text
+
+
+def spec_of(model: torch.nn.Module) -> BuildRecord:
+    """The spec, args, variant and root that a module was built with.
+
+    Raises TypeError for a module that confnet did not build (an ordinary layer inside a built model is one).
+    """
+    from confnet.build import blueprint_of
+    from confnet.source import plain
+
+    blueprint = blueprint_of(model)
+    if blueprint is None:
+        raise TypeError(f"`{type(model).__name__}` was not built by confnet")
+    args = plain(parse(blueprint.args, ARGS_FILE).root) if blueprint.args else {}
+    return BuildRecord(blueprint.spec(), args, blueprint.variant, blueprint.root)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A plan that passed every check, and how to come to it again."""
+
+    plan: Plan
+    warnings: tuple[Diagnostic, ...]
+    blueprint: Blueprint
+
+    @classmethod
+    def make(
+        cls, spec: Spec, args: Mapping[str, Any], variant: str | None, root: str | None, limits: Limits
+    ) -> _Checked:
+        text = to_text({name: _plain_arg(value) for name, value in args.items()}) if args else ""
+        plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
+        blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan))
+        return cls(plan, warnings, blueprint)
+
+    def module(self, device: torch.device | str | None, dtype: torch.dtype | None) -> torch.nn.Module:
+        from confnet.build import construct
+
+        try:
+            return construct(self.plan, self.blueprint, device=device, dtype=dtype)
+        except ConfnetError as error:
+            raise ConfnetError(error.diagnostics, {**self.plan.sources, **error.sources}) from error.__cause__
+
+
+def _variants(spec: Spec, variant: str | None, root: str | None, args: Mapping[str, Any]) -> list[str | None]:
+    """The variants to check: the one that is named, or all where the document cannot stand without one."""
+    document = spec.document
+    required = [arg.name for arg in document.args if not arg.has_default and arg.name not in args]
+    if variant is not None or root is not None or not document.variants:
+        return [variant]
+    names: list[str | None] = [item.name for item in document.variants]
+    return names if required else [None, *names]
+
+
+def _spec(source: SourceLike, limits: Limits) -> Spec:
+    if isinstance(source, Spec):
+        return source
+    if isinstance(source, Mapping):
+        return load_text(to_text(source), "<mapping>", limits)
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        if not isinstance(name, str):
+            raise TypeError("a path is text, not bytes")
+        return load_file(Path(name), name, limits)
+    if hasattr(source, "read"):
+        name = getattr(source, "name", "<text>")
+        text = source.read()
+        if not isinstance(text, str):
+            raise TypeError("the file must be open for text, not bytes")
+        return load_text(text, name if isinstance(name, str) else "<text>", limits)
+    raise TypeError(f"a spec is a path, an open text file, a mapping or a Spec, not {type(source).__name__}")
+
+
+def _plain_arg(value: Any) -> Any:
+    """A caller's argument as a value of a file: dtypes by their names."""
+    if re.fullmatch(r"torch\.[a-z]\w*", repr(value)) and type(value).__name__ == "dtype":
+        return repr(value)
+    return value
+
+
+def _plugins(plan: Plan) -> tuple[str, ...]:
+    """The Python modules that registered what a plan uses."""
+    modules: dict[str, None] = {}
+    if DEFAULT_REGISTRY.layers or DEFAULT_REGISTRY.functions:
+        for base in _bases(plan.root, set()):
+            layer = DEFAULT_REGISTRY.layers.get(base)
+            if layer is not None and layer.cls is not None:
+                modules[layer.cls.__module__] = None
+        for function in DEFAULT_REGISTRY.functions.values():
+            modules[function.call.__module__] = None
+    modules.pop("__main__", None)
+    return tuple(modules)
+
+
+def _bases(plan: ModulePlan, seen: set[int]) -> set[str]:
+    if id(plan) in seen:
+        return set()
+    seen.add(id(plan))
+    found = {plan.base}
+    for value in (*plan.children.values(), *plan.positional, *plan.keywords.values()):
+        if isinstance(value, ModulePlan):
+            found |= _bases(value, seen)
+    return found
+
+
+def _located(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> tuple[Diagnostic, ...]:
+    """The same diagnostics, sorted, each with the path of the value it stands in."""
+    read: dict[str, Source | None] = {}
+    for file in {d.span.file for d in diagnostics if d.span is not None}:
+        try:
+            read[file] = parse(sources[file], file)
+        except (ConfnetError, KeyError):  # the text itself is what the diagnostic is about
+            read[file] = None
+    located = []
+    for diagnostic in diagnostics:
+        source = read.get(diagnostic.span.file) if diagnostic.span else None
+        if source is not None and diagnostic.span is not None and not diagnostic.path:
+            diagnostic = replace(diagnostic, path=source.path_at(diagnostic.span))
+        located.append(diagnostic)
+    return tuple(sorted(located, key=Diagnostic.sort_key))
+
+
+def _rendering(run: Callable[[], T]) -> T:
+    """Run a stage; a ConfnetError that leaves it reads as the command would print it."""
+    try:
+        return run()
+    except ConfnetError as error:
+        error.diagnostics = _located(error.diagnostics, error.sources)
+        error.rendered = render_text(error.diagnostics, error.sources)
+        raise

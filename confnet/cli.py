@@ -1,0 +1,268 @@
+"""The command `confnet`. Thin, and the only place that prints.
+
+Importing this module loads click alone: `--help` answers at once, and each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+import confnet
+from confnet.diagnostics import ConfnetError, Diagnostic
+from confnet.render import as_data, printable, render_json, render_text, summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from confnet.build.outline import Line, Totals
+
+__all__ = ["commands", "main"]
+
+EXIT_DIAGNOSTICS: Final = 1
+EXIT_INTERNAL: Final = 3  # click exits with 2 for wrong usage
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 fine, 1 diagnostics, 2 usage, 3 a fault of confnet itself."""
+    try:
+        commands(prog_name="confnet")
+    except Exception:
+        # Everything a user can do wrong is a diagnostic or a usage error, so this is neither.
+        traceback.print_exc()
+        click.echo("\ninternal error in confnet: please report it with the text above", err=True)
+        sys.exit(EXIT_INTERNAL)
+    sys.exit(0)
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def _settings(context: click.Context, parameter: click.Parameter, items: tuple[str, ...]) -> dict[str, Any]:
+    """The values of `--set name=value`, which are YAML."""
+    settings: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{printable(item)!r} has no '='; write name=value")
+        if not name.isidentifier():
+            raise click.BadParameter(f"{printable(name)!r} is not a name")
+        if name in settings:
+            raise click.BadParameter(f"{name!r} is set twice")
+        settings[name] = _value(name, text)
+    return settings
+
+
+def _value(name: str, text: str) -> Any:
+    from confnet.source import read_value
+
+    try:
+        return read_value(text)
+    except ConfnetError as error:
+        first = error.diagnostics[0]
+        remedy = f" ({printable(first.help)})" if first.help else ""
+        raise click.BadParameter(f"the value of {name!r} is not YAML: {printable(first.message)}{remedy}") from None
+
+
+def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Import what `--plugin` names, so that files may use what it registers."""
+    if names:
+        from confnet.catalog.registry import load_plugin
+
+        for name in names:
+            try:
+                load_plugin(name)
+            except (ValueError, ImportError) as error:
+                raise click.BadParameter(f"{printable(name)!r} cannot be imported: {printable(str(error))}") from error
+            except Exception as error:
+                traceback.print_exc()  # the plugin's author needs it
+                raise click.BadParameter(f"importing {name!r} raised {type(error).__name__}, see above") from error
+    return names
+
+
+def _common_options(command: _Command) -> _Command:
+    """The options that every command about a file takes."""
+    for option in reversed(
+        (
+            click.option(
+                "--set",
+                "settings",
+                metavar="NAME=VALUE",
+                multiple=True,
+                callback=_settings,
+                help="Set an arg of the document; VALUE is YAML: 10, true, [3, 4, 6, 3]. Repeatable.",
+            ),
+            click.option("--variant", metavar="NAME", help="Start from this variant of the document."),
+            click.option("--root", metavar="NAME", help="Take this definition of the document for the root."),
+            # Eager: a plugin is there before anything else is looked at.
+            click.option(
+                "--plugin",
+                "plugins",
+                metavar="MODULE",
+                multiple=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_plugins,
+                help="Import this Python module first, for the layers and functions it registers. Repeatable.",
+            ),
+            click.option(
+                "--format",
+                "form",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+                help="How to print the answer.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(confnet.__version__, prog_name="confnet")
+def commands() -> None:
+    """YAML files in, real torch.nn.Modules out.
+
+    \b
+    Examples:
+      confnet validate examples/resnet.yaml --variant resnet18
+      confnet show examples/resnet.yaml --set "layers=[3, 4, 6, 3]"
+    """
+
+
+@commands.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@_common_options
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing for a file without diagnostics.")
+def validate(
+    files: tuple[str, ...], settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, quiet: bool
+) -> None:
+    """Check files without building anything, and tell every mistake at its line and column.
+
+    \b
+    Example:
+      confnet validate examples/resnet.yaml --variant resnet50 --set num_classes=10
+
+    Exits with 0 if all files are fine, with 1 if any has an error.
+    """
+    from confnet import api
+
+    reports = {file: api.validate(file, variant=variant, root=root, args=settings) for file in dict.fromkeys(files)}
+    # A file included by several is reported once.
+    found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
+    ok = all(report.ok for report in reports.values())
+    if form == "json":
+        click.echo(render_json(found, ok))
+    else:
+        sources = {name: text for report in reports.values() for name, text in report.sources.items()}
+        _print_diagnostics(found, sources, len(reports))
+        if not quiet:
+            for file, report in reports.items():
+                if report.ok:
+                    click.echo(f"{printable(file)}: ok")
+    if not ok:
+        sys.exit(EXIT_DIAGNOSTICS)
+
+
+@commands.command()
+@click.argument("file", metavar="FILE")
+@_common_options
+def show(file: str, settings: Mapping[str, Any], variant: str | None, root: str | None, form: str) -> None:
+    """Print the module of a file as torch prints it, beside the parameters of each submodule.
+
+    Nothing is allocated: the module is built on the meta device.
+
+    \b
+    Example:
+      confnet show examples/resnet.yaml --variant resnet50
+    """
+    from confnet import api
+
+    try:
+        model = api.build(file, variant=variant, root=root, device="meta", args=settings)
+    except ConfnetError as error:
+        if form == "json":
+            click.echo(render_json(error.diagnostics, ok=False))
+        else:
+            _print_diagnostics(error.diagnostics, error.sources, 1)
+        sys.exit(EXIT_DIAGNOSTICS)
+    from confnet.build.outline import outline, parameter_totals
+
+    totals = parameter_totals([model])
+    if form == "json":
+        modules = [
+            {"name": name, "type": type(module).__name__, "parameters": parameter_totals([module]).parameters}
+            for name, module in model.named_modules()
+        ]
+        click.echo(json.dumps({"ok": True, "diagnostics": [], "parameters": _totals_data(totals), "modules": modules}))
+    else:
+        _print_outline(outline(model), totals)
+
+
+# --- printing -------------------------------------------------------------------------------------------------------
+
+
+def _use_color() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print_diagnostics(
+    diagnostics: list[Diagnostic] | tuple[Diagnostic, ...], sources: Mapping[str, str], files: int
+) -> None:
+    if diagnostics:
+        click.echo(render_text(diagnostics, sources, color=_use_color()))
+        click.echo(f"\n{summary(diagnostics, files)}")
+
+
+def _totals_data(totals: Totals) -> dict[str, int]:
+    return {"total": totals.parameters, "trainable": totals.trainable, "frozen": totals.frozen, "lazy": totals.lazy}
+
+
+def _print_outline(lines: tuple[Line, ...], totals: Totals) -> None:
+    """A column of counts, then the tree: the counts stay in sight however narrow the terminal is."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("module", overflow="fold")
+    for line in lines:
+        # Padding, not spaces: a line that is too long goes on below its own beginning.
+        text = Text(printable(line.text), style="" if line.totals else "dim")
+        table.add_row(Text(_count(line.totals), style="cyan"), Padding(text, (0, 0, 0, 2 * line.depth)))
+    console = _console(Console, table)
+    console.print(table)
+    console.print(_totals_text(totals), highlight=False, soft_wrap=True)
+
+
+def _console(console_class: type[Console], table: Any) -> Console:
+    """A console as wide as the terminal; where there is none, as wide as the longest line needs."""
+    if sys.stdout.isatty():
+        return console_class(highlight=False)
+    unbounded = console_class(width=100_000, color_system=None)
+    return console_class(width=max(table.__rich_measure__(unbounded, unbounded.options).maximum, 1), highlight=False)
+
+
+def _count(totals: Totals | None) -> str:
+    if totals is None or not (totals.parameters or totals.lazy):
+        return ""
+    return f"{totals.parameters:,}" + (" + lazy" if totals.lazy else "")
+
+
+def _totals_text(totals: Totals) -> str:
+    text = f"\n{totals.parameters:,} parameters: {totals.trainable:,} trainable, {totals.frozen:,} frozen"
+    return f"{text}; {totals.lazy} not sized before the first forward" if totals.lazy else text

@@ -1,0 +1,146 @@
+"""What confnet has to say about a file: spans, diagnostics and the one error that carries them.
+
+Errors are data first and text last: a stage of the pipeline reports `Diagnostic`s, and `confnet.render` turns
+them into text or JSON. Nothing here knows YAML, Pydantic or torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Collector", "ConfnetError", "Diagnostic", "Note", "Span", "closest"]
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of text: `file` as the user named it, lines and columns counted from 1, the end exclusive in columns."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A further fact about a diagnostic, with the place it speaks of, if it has one."""
+
+    message: str
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fact about a file.
+
+    `message` says what is wrong in lower case without a final period; only `help` says what to do about it.
+    `path` is the place inside the document (`modules.Block.children.conv1`), `span` the place in the text,
+    `label` a short remark under the underlined text.
+    """
+
+    code: str
+    message: str
+    path: str = ""
+    span: Span | None = None
+    label: str = ""
+    notes: tuple[Note, ...] = ()
+    help: str = ""
+    severity: Severity = "error"
+
+    def sort_key(self) -> tuple[str, int, int, str, str]:
+        """Order of a report: by file, then place, then code."""
+        if self.span is None:
+            return ("", 0, 0, self.code, self.message)
+        return (self.span.file, self.span.line, self.span.column, self.code, self.message)
+
+
+class ConfnetError(Exception):
+    """A user's mistake. `diagnostics` holds everything the failed stage found, sorted by place.
+
+    `sources` maps each file name that a span may hold to the text of that file, so that whoever shows the
+    error can excerpt it. `rendered` is the text a person reads; `str(error)` gives it.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], sources: Mapping[str, str] | None = None) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(sorted(diagnostics, key=Diagnostic.sort_key))
+        self.sources: dict[str, str] = dict(sources or {})
+        self.rendered: str = ""
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        if self.rendered:
+            return self.rendered
+        return "\n".join(
+            f"{d.span}: {d.severity}[{d.code}]: {d.message}" if d.span else f"{d.severity}[{d.code}]: {d.message}"
+            for d in self.diagnostics
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_restore_error, (self.diagnostics, self.sources, self.rendered))
+
+
+def _restore_error(diagnostics: tuple[Diagnostic, ...], sources: dict[str, str], rendered: str) -> ConfnetError:
+    error = ConfnetError(diagnostics, sources)
+    error.rendered = rendered
+    return error
+
+
+@dataclass(slots=True)
+class Collector:
+    """Diagnostics gathered while a stage runs; the same fact at the same place is kept once."""
+
+    found: dict[tuple[str, str, Span | None], Diagnostic] = field(default_factory=dict)
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        span: Span | None,
+        *,
+        path: str = "",
+        label: str = "",
+        notes: Iterable[Note] = (),
+        help: str = "",
+        severity: Severity = "error",
+    ) -> None:
+        """Record one diagnostic, unless it is recorded already."""
+        self.report(Diagnostic(code, message, path, span, label, tuple(notes), help, severity))
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        """Record a finished diagnostic, unless it is recorded already."""
+        self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """Everything recorded, by place."""
+        return tuple(sorted(self.found.values(), key=Diagnostic.sort_key))
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything recorded forbids the next stage."""
+        return any(d.severity == "error" for d in self.found.values())
+
+    def raise_errors(self, sources: Mapping[str, str]) -> None:
+        """Raise one `ConfnetError` with everything recorded if any of it is an error."""
+        if self.has_errors:
+            raise ConfnetError(self.found.values(), sources)
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `word` was most likely meant to be, or None when none is near."""
+    pool = list(dict.fromkeys(candidates))
+    folded: dict[str, str] = {}
+    for candidate in pool:
+        folded.setdefault(candidate.casefold(), candidate)
+    if word.casefold() in folded:
+        return folded[word.casefold()]
+    found = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.7)
+    return folded[found[0]] if found else None

@@ -1,0 +1,199 @@
+"""Checked code to an ordinary Python function whose lines and columns are those of the file."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import keyword
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+
+from confnet.language.code import Code
+from confnet.language.names import NAMESPACES, attribute_name, local_names, target_names
+from confnet.language.scope import ParsedCode
+
+__all__ = ["CompiledFunction", "Names", "compile_function", "compile_functions", "make_function"]
+
+InputSpec = tuple[str, bool, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a definition that become attributes of `self`.
+
+    `members` are children, parameters, buffers and own methods, `constants` args and `let`. What a bare name means
+    must not depend on the instance, because all instances share one function: give the names of every instance.
+    """
+
+    members: Collection[str] = frozenset()
+    constants: Collection[str] = frozenset()
+    has_self: bool = True
+
+    def attribute(self, name: str) -> str | None:
+        """The attribute of `self` that a bare name stands for, or None."""
+        if not self.has_self:
+            return None
+        if name in self.members:
+            return name
+        if name in self.constants:
+            return attribute_name(name)
+        return name if name == "training" else None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFunction:
+    """A compiled body, without the globals that it will run in."""
+
+    code: CodeType
+    defaults: tuple[object, ...]
+
+    def bind(self, module_globals: dict[str, object]) -> FunctionType:
+        """The function over these globals: `torch`, `F`, `nn`, `math`, registered functions, and `__builtins__`
+        with the names of `confnet.language.names.BUILTINS` only."""
+        function = FunctionType(self.code, module_globals, self.code.co_name, self.defaults or None)
+        function.__qualname__ = self.code.co_qualname
+        return function
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Bare names of the module to attributes of `self`, columns to those that CPython counts."""
+
+    def __init__(self, names: Names, bound: frozenset[str]) -> None:
+        self.names = names
+        self.bound = bound
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.bound or node.id in NAMESPACES or node.id == "self":
+            return node
+        attribute = self.names.attribute(node.id)
+        if attribute is None:
+            return node
+        owner = ast.copy_location(ast.Name("self", ast.Load()), node)
+        return ast.copy_location(ast.Attribute(owner, attribute, node.ctx), node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        is_own = isinstance(node.value, ast.Name) and node.value.id == "self" and self.names.has_self
+        if is_own and node.attr in self.names.constants and node.attr not in self.names.members:
+            # `self.training` is the mode of the module, also where an arg is called so.
+            node.attr = "training" if node.attr == "training" else attribute_name(node.attr)
+            return node
+        return self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        return self._comprehension(node, [node.elt])
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.expr:
+        return self._comprehension(node, [node.elt])
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.expr:
+        return self._comprehension(node, [node.key, node.value])
+
+    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp, parts: list[ast.expr]) -> ast.expr:
+        outer = self.bound
+        for generator in node.generators:
+            generator.iter = self.visit(generator.iter)
+            self.bound = self.bound | {name.id for name in target_names(generator.target)}
+            generator.ifs = [self.visit(test) for test in generator.ifs]
+        made = [self.visit(part) for part in parts]
+        if isinstance(node, ast.DictComp):
+            node.key, node.value = made
+        else:
+            (node.elt,) = made
+        self.bound = outer
+        return node
+
+
+def make_function(parsed: ParsedCode, name: str, inputs: Sequence[InputSpec], names: Names) -> ast.FunctionDef:
+    """The function definition of a checked body; its defaults are set by `compile_function`.
+
+    `inputs` are names, whether each is required, and the default of one that is not. Raises ValueError for names
+    that are no identifiers, and for a required input after an optional one: both are to be refused before.
+    """
+    optional = [not required for _, required, _ in inputs]
+    if optional != sorted(optional):
+        raise ValueError("a required input comes after an optional one")
+    for word in [name, *(word for word, _, _ in inputs)]:
+        if not word.isidentifier() or keyword.iskeyword(word) or word.startswith("__"):
+            raise ValueError(f"{word!r} cannot be the name of a function or input")
+    body = [copy.deepcopy(statement) for statement in parsed.body]
+    bound = local_names(body) | {word for word, _, _ in inputs}
+    rewriter = _Rewriter(names, frozenset(bound))
+    parameters = (["self"] if names.has_self else []) + [word for word, _, _ in inputs]
+    first = body[0]
+    function = ast.FunctionDef(
+        name=name,
+        args=ast.arguments(
+            posonlyargs=[],
+            args=[ast.copy_location(ast.arg(word), first) for word in parameters],
+            kwonlyargs=[],
+            kw_defaults=[],
+            defaults=[],
+        ),
+        body=[rewriter.visit(statement) for statement in body],
+        decorator_list=[],
+    )
+    return ast.copy_location(function, first)
+
+
+def compile_function(
+    parsed: ParsedCode,
+    name: str,
+    inputs: Sequence[InputSpec],
+    names: Names,
+    *,
+    class_name: str = "",
+    source_lines: Sequence[str] = (),
+) -> CompiledFunction:
+    """Compile a checked body as `class_name.name`.
+
+    `source_lines` are the lines of the file, which tell how many bytes stand before the code in a line; without them
+    the text before the code is taken to be ASCII. Raises ValueError as `make_function` does.
+    """
+    function = make_function(parsed, name, inputs, names)
+    _place_in_file(function, parsed.code, source_lines)
+    tree = ast.Module(body=[function], type_ignores=[])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = compile(tree, parsed.code.file, "exec", dont_inherit=True)
+    code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    code = code.replace(co_qualname=f"{class_name}.{name}" if class_name else name)
+    return CompiledFunction(code, tuple(_frozen(default) for _, required, default in inputs if not required))
+
+
+def compile_functions(
+    bodies: Mapping[str, tuple[ParsedCode, Sequence[InputSpec]]],
+    names: Names,
+    *,
+    class_name: str,
+    source_lines: Sequence[str] = (),
+) -> dict[str, CompiledFunction]:
+    """Compile the forward and the methods of a definition, by name."""
+    return {
+        name: compile_function(parsed, name, inputs, names, class_name=class_name, source_lines=source_lines)
+        for name, (parsed, inputs) in bodies.items()
+    }
+
+
+def _frozen(default: object) -> object:
+    """A default that no call can change: lists become tuples."""
+    return tuple(_frozen(item) for item in default) if isinstance(default, list) else default
+
+
+def _place_in_file(function: ast.FunctionDef, code: Code, source_lines: Sequence[str]) -> None:
+    lines = code.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for node in ast.walk(function):
+        if not hasattr(node, "lineno"):
+            continue
+        line, end_line = node.lineno, getattr(node, "end_lineno", None) or node.lineno
+        node.col_offset = _byte_column(code, lines, source_lines, line, node.col_offset)
+        node.end_col_offset = _byte_column(code, lines, source_lines, end_line, node.end_col_offset or 0)
+        node.lineno, node.end_lineno = code.first_line + line - 1, code.first_line + end_line - 1
+
+
+def _byte_column(code: Code, lines: Sequence[str], source_lines: Sequence[str], line: int, column: int) -> int:
+    place = code.first_line + line - 2
+    if 0 <= place < len(source_lines):
+        return len(source_lines[place][: code.indent + column].encode())
+    return code.indent + len(lines[line - 1][:column].encode())

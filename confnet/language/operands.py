@@ -1,0 +1,650 @@
+"""Checking expressions other than calls."""
+
+from __future__ import annotations
+
+import ast
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from confnet.catalog.functions import DTYPES, TENSOR_ATTRIBUTES, functional, torch_function
+from confnet.language.context import Context
+from confnet.language.evaluator import binary, compare
+from confnet.language.kinds import (
+    DICT,
+    DTYPE,
+    FLAG,
+    NONE,
+    NUMBER,
+    TENSOR,
+    TEXT,
+    UNKNOWN,
+    DictKind,
+    Kind,
+    ListKind,
+    ModuleKind,
+    Signature,
+    TupleKind,
+)
+from confnet.language.names import BUILTINS, NAMESPACES, dotted
+from confnet.language.values import (
+    HEAP,
+    PRESENT,
+    UNSETTLED,
+    Label,
+    Value,
+    describe,
+    flat,
+    holds_module,
+    join,
+    join_kinds,
+    modules_of,
+    options,
+    plain,
+    surely_tensor,
+    tuple_kind,
+)
+
+__all__ = ["Operands"]
+
+FUNCTION_SPACES = {"torch": "torch", "F": "F", "nn.functional": "F", "torch.nn.functional": "F"}
+MATH_NUMBERS = frozenset({"pi", "inf"})
+TYPE_INFO = {"torch.finfo": ("min", "max", "eps", "tiny"), "torch.iinfo": ("min", "max")}
+EMPTY_ITEM = ModuleKind("item of an empty container", Signature((), variadic=True, keywords=True))
+
+
+def settled(value: Value) -> bool:
+    """Whether the value itself is known before the body runs."""
+    return value.static is not UNSETTLED and value.static is not PRESENT
+
+
+class Operands(Context):
+    """The kinds of expressions. `expression` gives any value, `value` reports modules, which may not be values."""
+
+    @abstractmethod
+    def call(self, node: ast.Call) -> Value:
+        """The value of a call."""
+
+    def expression(self, node: ast.expr) -> Value:
+        """The abstract value of an expression, a module included."""
+        self.visit()
+        handler: Callable[[Any], Value] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
+        value = handler(node) if handler else Value(UNKNOWN)
+        return replace(value, own=frozenset(), inside=frozenset()) if plain(value.kind) and value.labels else value
+
+    def value(self, node: ast.expr, doing: str = "used as a value") -> Value:
+        """The abstract value of an expression that must not be a module."""
+        return self.not_a_module(self.expression(node), node, doing)
+
+    # --- constants and names --------------------------------------------------------------------------------------------
+
+    def _constant(self, node: ast.Constant) -> Value:
+        match node.value:
+            case None:
+                return Value(NONE, static=None)
+            case bool():
+                return Value(FLAG, static=node.value)
+            case int() | float():
+                return Value(NUMBER, static=node.value)
+            case str():
+                if "%" in node.value:
+                    # A format string is refused where it is written: `'%999999999d' % 1` takes all memory.
+                    self.report(node, "not-allowed-in-code", "text with `%` is not allowed in code")
+                return Value(TEXT, static=node.value)
+        return Value(UNKNOWN)
+
+    def _name(self, node: ast.Name) -> Value:
+        name = node.id
+        if name in self.comprehended:
+            return self.environment[name]
+        if name in self.locals:
+            return self._local(node, name)
+        if name in NAMESPACES or (name == "self" and self.scope.has_self):
+            what = "the module itself" if name == "self" else "a namespace"
+            self.report(node, "namespace-as-value", f"`{name}` is {what}, not a value", f"read a name of it: `{name}.x`")
+            return Value(UNKNOWN)
+        value = self.attribute(name)
+        if value is not None:
+            self._refuse_format(node, value)
+            return value
+        if name in BUILTINS or name in self.scope.functions or name in self.scope.methods:
+            self.report(node, "function-as-value", f"the function `{name}` can only be called")
+            return Value(UNKNOWN)
+        self.undefined(node, name)
+        return Value(UNKNOWN)
+
+    def _refuse_format(self, node: ast.AST, value: Value) -> None:
+        if settled(value) and "%" in str(value.static) and not plain_number(value.static):
+            self.report(node, "not-allowed-in-code", "text with `%` is not allowed in code")
+
+    def _local(self, node: ast.Name, name: str) -> Value:
+        value = self.environment.get(name)
+        if value is not None and not value.maybe:
+            return value
+        when = "before it is assigned" if value is None else "where it may be unassigned"
+        if self.has_attribute(name):
+            help = f"write `self.{name}` for the attribute: a body that assigns `{name}` has a local of that name"
+            self.report(node, "possibly-undefined", f"`{name}` is a local here, read {when}", help)
+        else:
+            severity = "error" if value is None else "warning"
+            self.report(node, "possibly-undefined", f"`{name}` is read {when}", severity=severity)  # type: ignore[arg-type]
+        return value or Value(UNKNOWN)
+
+    def undefined(self, node: ast.AST, name: str) -> None:
+        """Report a name that means nothing here."""
+        help = self.suggestion(name, self.nameable())
+        self.report(node, "undefined-name", f"`{name}` is not defined", help)
+
+    # --- attributes -----------------------------------------------------------------------------------------------------
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        path = dotted(node)
+        root = path.split(".", 1)[0] if path else ""
+        if path and root in NAMESPACES and not self.is_local(root):
+            return self._namespaced(node, path)
+        if root == "self" and self.scope.has_self and isinstance(node.value, ast.Name):
+            return self._own_attribute(node)
+        if isinstance(node.value, ast.Call) and dotted(node.value.func) in TYPE_INFO:
+            return self._type_info(node, node.value)
+        return self._attribute_of(node, self.expression(node.value))
+
+    def _namespaced(self, node: ast.Attribute, path: str) -> Value:
+        space, _, name = path.rpartition(".")
+        if space == "torch" and name in DTYPES:
+            return Value(DTYPE, static=PRESENT)
+        if space == "math" and name in MATH_NUMBERS:
+            return Value(NUMBER)
+        known = self.find_function(path)
+        if known or path in FUNCTION_SPACES:
+            self.report(node, "function-as-value", f"`{path}` can only be called")
+            return Value(UNKNOWN)
+        near = self.suggestion(name, DTYPES) if space == "torch" else ""
+        self.report(node, "unknown-attribute", f"`{path}` cannot be read in code", near)
+        return Value(UNKNOWN)
+
+    def find_function(self, path: str) -> Any:
+        """The entry of the allowlist for `torch.a.b`, `F.a` and the longer ways to say the latter, or None."""
+        for space in ("torch.nn.functional", "nn.functional", "F"):
+            if path.startswith(f"{space}."):
+                return functional(path.removeprefix(f"{space}."))
+        return torch_function(path.removeprefix("torch.")) if path.startswith("torch.") else None
+
+    def _own_attribute(self, node: ast.Attribute) -> Value:
+        name = node.attr
+        value = self.attribute(name)
+        if value is not None:
+            self._refuse_format(node, value)
+            return value
+        if name in self.scope.methods:
+            self.report(node, "function-as-value", f"the method `{name}` can only be called")
+        else:
+            help = self.suggestion(name, [*self.scope.members, *self.scope.constants, *self.scope.methods, "training"])
+            self.report(node, "missing-member", f"the module has no child, parameter, buffer or arg `{name}`", help)
+        return Value(UNKNOWN)
+
+    def _type_info(self, node: ast.Attribute, call: ast.Call) -> Value:
+        path = dotted(call.func) or ""
+        for argument in call.args:
+            self.value(argument)
+        if len(call.args) != 1 or call.keywords or node.attr not in TYPE_INFO[path]:
+            names = ", ".join(f"`{name}`" for name in TYPE_INFO[path])
+            self.report(node, "unknown-attribute", f"`{path}(dtype)` has no `{node.attr}` here", f"it has {names}")
+        return Value(NUMBER)
+
+    def _attribute_of(self, node: ast.Attribute, value: Value) -> Value:
+        found = [self._attribute_of_kind(node, value, option) for option in options(value.kind)]
+        return join(found)
+
+    def _attribute_of_kind(self, node: ast.Attribute, value: Value, kind: Kind) -> Value:
+        name = node.attr
+        if isinstance(kind, ModuleKind):
+            return self._module_attribute(node, kind)
+        if kind == NONE:
+            if value.kind == NONE:
+                self.report(node, "missing-member", f"`{self.source(node.value)}` is None here: it has no `{name}`")
+            return Value(UNKNOWN)
+        if kind in (TENSOR, UNKNOWN) and name in TENSOR_ATTRIBUTES:
+            result = TENSOR_ATTRIBUTES[name]
+            symbolic = name == "shape"
+            return Value(result, value.labels, value.labels, symbolic=symbolic, nonempty=symbolic)
+        self._refuse_attribute(node, kind)
+        return Value(UNKNOWN)
+
+    def _module_attribute(self, node: ast.Attribute, kind: ModuleKind) -> Value:
+        name = node.attr
+        if name in kind.items and not name.isdigit():
+            return self._member_of(kind, name, kind.items[name])
+        if name in kind.members:
+            return self._member_of(kind, name, kind.members[name])
+        if name == "training":
+            return Value(FLAG)
+        if name in kind.methods:
+            self.report(node, "function-as-value", f"the method `{name}` can only be called")
+        else:
+            help = self.suggestion(name, [*kind.members, *kind.items, *kind.methods])
+            self.report(node, "missing-member", f"{describe(kind)} has nothing called `{name}` to read", help)
+        return Value(UNKNOWN)
+
+    def _member_of(self, owner: ModuleKind, name: str, kind: Kind) -> Value:
+        return self.stored(kind, Label("child", f"{owner.label}.{name}"))
+
+    def _refuse_attribute(self, node: ast.Attribute, kind: Kind) -> None:
+        name = node.attr
+        if kind in (TENSOR, UNKNOWN):
+            help = self.suggestion(name, TENSOR_ATTRIBUTES)
+            self.report(node, "unknown-attribute", f"`.{name}` cannot be read in code", help)
+        else:
+            self.report(node, "unknown-attribute", f"{describe(kind)} has no attribute `{name}` in code")
+
+    # --- operators ------------------------------------------------------------------------------------------------------
+
+    def _binop(self, node: ast.BinOp) -> Value:
+        return self.operate(node, node.op, self.value(node.left), self.value(node.right))
+
+    def operate(self, node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value:
+        """The value of `left op right`."""
+        kinds = [option for side in (left, right) for option in options(side.kind)]
+        if TEXT in kinds and not isinstance(op, ast.Add):
+            reason = "a format string can take all memory" if isinstance(op, ast.Mod) else "text can be joined with `+`"
+            self.report(node, "invalid-operand", "this operator does not take text in code", reason)
+        if settled(left) and settled(right):
+            try:
+                static = binary(op, left.static, right.static)
+            except (TypeError, ValueError, ArithmeticError):
+                static = UNSETTLED
+        else:
+            static = UNSETTLED
+        kind = self._result_kind(op, left.kind, right.kind)
+        inside = frozenset() if kind in (TENSOR, NUMBER, TEXT) else left.labels | right.labels
+        own = frozenset({self.site(node)}) if isinstance(kind, ListKind) else frozenset()
+        return Value(kind, own, inside, static, left.symbolic or right.symbolic, isinstance(kind, ListKind))
+
+    def _result_kind(self, op: ast.operator, left: Kind, right: Kind) -> Kind:
+        if surely_tensor(left) or surely_tensor(right):
+            return TENSOR
+        if all(option in (NUMBER, FLAG) for side in (left, right) for option in options(side)):
+            return NUMBER
+        if isinstance(op, ast.Add):
+            if left == right == TEXT:
+                return TEXT
+            if isinstance(left, ListKind) and isinstance(right, ListKind):
+                return ListKind(join_kinds([left.item, right.item]))
+            if isinstance(left, TupleKind) and isinstance(right, TupleKind):
+                return tuple_kind([*left.items, *right.items])
+        if isinstance(op, ast.Mult):
+            for side in (left, right):
+                if isinstance(side, ListKind):
+                    return side
+        return UNKNOWN
+
+    def _unaryop(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.Not):
+            verdict = self.condition(node.operand)
+            return Value(FLAG, static=UNSETTLED if verdict is None else not verdict)
+        value = self.value(node.operand)
+        if TEXT in list(options(value.kind)):
+            self.report(node, "invalid-operand", "this operator does not take text in code")
+        static: object = UNSETTLED
+        if isinstance(value.static, int | float) and not isinstance(node.op, ast.Invert):
+            static = -value.static if isinstance(node.op, ast.USub) else +value.static
+        kind = NUMBER if value.kind in (NUMBER, FLAG) else value.kind if value.kind == TENSOR else UNKNOWN
+        # `+x` is `torch.positive(x)`, which returns its argument.
+        labels = value.labels if isinstance(node.op, ast.UAdd) else frozenset()
+        return Value(kind, labels, labels, static, value.symbolic)
+
+    def _boolop(self, node: ast.BoolOp) -> Value:
+        stop = isinstance(node.op, ast.Or)
+        values: list[Value] = []
+        verdict: bool | None = not stop
+        before = self.environment
+        for operand in node.values:
+            with self.unreachable(verdict is stop):
+                value = self.value(operand)
+                verdict = self._and_or(stop, verdict, self.truth(operand, value))
+            values.append(value)
+            self.environment = self.narrowed(self.environment, operand, not stop)
+        self.environment = before
+        joined = join(values)
+        return replace(joined, static=UNSETTLED if verdict is None else verdict, fresh=False, nonempty=False)
+
+    @staticmethod
+    def _and_or(stop: bool, before: bool | None, now: bool | None) -> bool | None:
+        """Three-valued `or` (stop is True) and `and`."""
+        if before is stop or now is stop:
+            return stop
+        return None if before is None or now is None else not stop
+
+    def _compare(self, node: ast.Compare) -> Value:
+        left_node, left = node.left, self.expression(node.left)
+        static: object = UNSETTLED
+        kinds: list[Kind] = []
+        for op, right_node in zip(node.ops, node.comparators, strict=True):
+            right = self.expression(right_node)
+            static = self._compare_pair(op, (left_node, left), (right_node, right))
+            kinds.append(self._compared_kind(op, left, right))
+            left_node, left = right_node, right
+        return Value(join_kinds(kinds), static=static if len(node.ops) == 1 else UNSETTLED)
+
+    def _compared_kind(self, op: ast.cmpop, left: Value, right: Value) -> Kind:
+        tensor = surely_tensor(left.kind) or surely_tensor(right.kind)
+        if isinstance(op, ast.Is | ast.IsNot | ast.In | ast.NotIn):
+            return FLAG
+        numbers = left.kind in (NUMBER, FLAG, TEXT, DTYPE, NONE) and right.kind in (NUMBER, FLAG, TEXT, DTYPE, NONE)
+        return TENSOR if tensor else FLAG if numbers else UNKNOWN
+
+    def _compare_pair(self, op: ast.cmpop, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]) -> object:
+        equality = isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq)
+        for (node, value), (_, other) in ((left, right), (right, left)):
+            if holds_module(value.kind):
+                dictionary = isinstance(op, ast.In | ast.NotIn) and value is right[1]
+                if dictionary and all(m.container == "dict" for m in modules_of(value.kind)) and modules_of(value.kind):
+                    return self._contains(op, left[1], modules_of(value.kind))
+                if not (equality and other.kind == NONE):
+                    self.not_a_module(value, node, "compared with anything but None")
+                    return UNSETTLED
+        one, two = left[1].static, right[1].static
+        if equality and None in (one, two) and PRESENT in (one, two):
+            return isinstance(op, ast.IsNot | ast.NotEq)
+        if not settled(left[1]) or not settled(right[1]):
+            return UNSETTLED
+        try:
+            return compare(op, one, two)
+        except (TypeError, ValueError):
+            return UNSETTLED
+
+    def _contains(self, op: ast.cmpop, key: Value, containers: Sequence[ModuleKind]) -> object:
+        if not settled(key) or len(containers) != 1:
+            return UNSETTLED
+        return (key.static in containers[0].items) == isinstance(op, ast.In)
+
+    # --- conditions -------------------------------------------------------------------------------------------------------
+
+    def condition(self, node: ast.expr) -> bool | None:
+        """Check a condition; the answer is what it is in this instance, if that is settled."""
+        return self.truth(node, self.expression(node))
+
+    def truth(self, node: ast.expr, value: Value) -> bool | None:
+        """Whether a value counts as true, if that is settled before the body runs."""
+        if modules_of(value.kind):
+            help = f"compare it with None: `{self.source(node)} is not None`"
+            self.report(node, "module-as-value", f"{describe(value.kind)} is neither true nor false", help)
+            return None
+        if surely_tensor(value.kind):
+            help = "such a branch may break `torch.compile(fullgraph=True)` and `torch.export`; see `torch.where`"
+            message = f"the condition `{self.source(node)}` depends on the values of a tensor"
+            self.report(node, "data-dependent-control-flow", message, help, "warning")
+        if settled(value) and isinstance(value.static, None | bool | int | float | str | list | tuple | dict):
+            return bool(value.static)
+        return None
+
+    def _ifexp(self, node: ast.IfExp) -> Value:
+        verdict = self.condition(node.test)
+        before = self.environment
+        values: list[Value] = []
+        for branch, wanted in ((node.body, True), (node.orelse, False)):
+            self.environment = self.narrowed(before, node.test, wanted)
+            with self.unreachable(verdict is (not wanted)):
+                value = self.expression(branch)
+            if verdict is not (not wanted):
+                values.append(value)
+        self.environment = before
+        return join(values)
+
+    def narrowed(self, environment: dict[str, Value], test: ast.expr, outcome: bool) -> dict[str, Value]:
+        """The environment where `test` came out as `outcome`: `x is not None` tells the kind of the local `x`."""
+        match test:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self.narrowed(environment, operand, not outcome)
+            case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == outcome:
+                for part in values:
+                    environment = self.narrowed(environment, part, outcome)
+            case ast.Compare(left=ast.Name(id=name), ops=[op], comparators=[ast.Constant(value=None)]):
+                value = environment.get(name)
+                if value is not None and isinstance(op, ast.Is | ast.IsNot) and self.is_local(name):
+                    is_none = isinstance(op, ast.Is) == outcome
+                    kinds = [kind for kind in options(value.kind) if (kind == NONE) == is_none]
+                    if kinds:
+                        return {**environment, name: replace(value, kind=join_kinds(kinds))}
+        return dict(environment)
+
+    # --- items --------------------------------------------------------------------------------------------------------
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        value = self.expression(node.value)
+        index = self._index(node.slice)
+        if isinstance(node.slice, ast.Slice):
+            return join([self._slice_of(node, value, option) for option in options(value.kind)])
+        return join([self._item_of(node, value, option, index) for option in options(value.kind)])
+
+    def _index(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Slice(lower=lower, upper=upper, step=step):
+                for part in (lower, upper, step):
+                    if part is not None:
+                        self.value(part)
+                return Value(UNKNOWN)
+            case ast.Tuple(elts=parts):
+                for part in parts:
+                    self._index(part)
+                return Value(UNKNOWN)
+            case ast.Starred(value=part):
+                return self.value(part)
+        return self.value(node)
+
+    def _slice_of(self, node: ast.Subscript, value: Value, kind: Kind) -> Value:
+        if isinstance(kind, ModuleKind):
+            if kind.container != "list":
+                self.report(node, "not-indexable", f"{describe(kind)} cannot be sliced")
+                return Value(UNKNOWN)
+            return Value(ListKind(self._all_items(kind), lazy=True))
+        if isinstance(kind, ListKind):
+            site = frozenset({self.site(node)})
+            return Value(replace(kind, lazy=holds_module(kind)), site, self.held(value), fresh=not holds_module(kind))
+        if isinstance(kind, TupleKind):
+            return Value(ListKind(join_kinds(kind.items)), frozenset(), self.held(value), symbolic=value.symbolic)
+        if kind in (NUMBER, FLAG, NONE, DTYPE):
+            self.report(node, "not-indexable", f"{describe(kind)} cannot be sliced")
+            return Value(UNKNOWN)
+        labels = value.labels | {HEAP} if kind == UNKNOWN else value.labels
+        return Value(kind, labels, labels, symbolic=value.symbolic)
+
+    def _item_of(self, node: ast.Subscript, value: Value, kind: Kind, index: Value) -> Value:
+        held = self.held(value)
+        match kind:
+            case ModuleKind():
+                return self._module_item(node, kind, index)
+            case TupleKind(items=items):
+                place = index.static
+                if isinstance(place, int) and not isinstance(place, bool):
+                    if not -len(items) <= place < len(items):
+                        self.report(node, "missing-member", f"there is no item {place} in a tuple of {len(items)}")
+                        return Value(UNKNOWN)
+                    return Value(items[place], held, held, symbolic=value.symbolic)
+                return Value(join_kinds(items), held, held, symbolic=value.symbolic)
+            case ListKind(item=item) | DictKind(value=item):
+                if holds_module(kind):
+                    self.not_a_module(value, node.value, "indexed here")
+                    return Value(UNKNOWN)
+                return Value(item, held, held, symbolic=value.symbolic)
+        if kind in (TENSOR, UNKNOWN, DICT, TEXT):
+            labels = value.labels if kind == TENSOR else value.labels | {HEAP}
+            return Value(UNKNOWN if kind == DICT else kind, labels, labels, symbolic=value.symbolic)
+        code = "call-of-none" if kind == NONE else "not-indexable"
+        self.report(node, code, f"`{self.source(node.value)}` is {describe(kind)}: it cannot be indexed")
+        return Value(UNKNOWN)
+
+    def _module_item(self, node: ast.Subscript, kind: ModuleKind, index: Value) -> Value:
+        if not kind.container:
+            self.report(node, "not-indexable", f"{describe(kind)} is no container: it cannot be indexed")
+            return Value(UNKNOWN)
+        if not settled(index):
+            if not kind.items:
+                self.report(node, "missing-member", f"{describe(kind)} has no items")
+            return Value(self._all_items(kind))
+        keys = list(kind.items)
+        place = index.static
+        if kind.container == "list" and isinstance(place, int):
+            found = keys[place] if -len(keys) <= place < len(keys) else None
+        else:
+            found = place if isinstance(place, str) and place in kind.items and kind.container == "dict" else None
+        if found is not None:
+            return self._member_of(kind, found, kind.items[found])
+        has = f"it has {len(keys)} items" if kind.container == "list" else f"its keys are {', '.join(map(repr, keys))}"
+        self.report(node, "missing-member", f"{describe(kind)} has no item {place!r}", label=has)
+        return Value(EMPTY_ITEM if self.dead else UNKNOWN)
+
+    def _all_items(self, kind: ModuleKind) -> Kind:
+        return join_kinds(kind.items.values()) if kind.items else EMPTY_ITEM
+
+    def items(self, value: Value, node: ast.expr) -> Value:
+        """What iteration over `value` gives; a report if there is no iterating over it."""
+        return join([self._items_of(value, option, node) for option in options(value.kind)])
+
+    def _items_of(self, value: Value, kind: Kind, node: ast.expr) -> Value:
+        held = self.held(value)
+        match kind:
+            case ModuleKind(container="list"):
+                return Value(self._all_items(kind))
+            case ModuleKind(container="dict"):
+                return Value(TEXT)
+            case ListKind(item=item):
+                return Value(item, held, held, symbolic=value.symbolic)
+            case TupleKind(items=items):
+                return Value(join_kinds(items) if items else UNKNOWN, held, held, symbolic=value.symbolic)
+            case DictKind():
+                return Value(TEXT)
+        if kind in (TENSOR, UNKNOWN, DICT):
+            labels = value.labels if kind == TENSOR else value.labels | {HEAP}
+            return Value(TENSOR if kind == TENSOR else UNKNOWN, labels, labels)
+        code = "call-of-none" if kind == NONE else "not-iterable"
+        self.report(node, code, f"`{self.source(node)}` is {describe(kind)}: it cannot be iterated")
+        return Value(UNKNOWN)
+
+    # --- displays and comprehensions ------------------------------------------------------------------------------------
+
+    def site(self, node: ast.AST) -> Label:
+        """The label of a list made at a node."""
+        return Label("list", f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}:{type(node).__name__}")
+
+    def _parts(self, nodes: Sequence[ast.expr]) -> list[Value]:
+        made: list[Value] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                starred = self.value(node.value, "spread into a list")
+                made.append(self.items(starred, node.value))
+            else:
+                made.append(self.value(node, "stored in a list, tuple or dict"))
+        return made
+
+    def _list(self, node: ast.List) -> Value:
+        parts = self._parts(node.elts)
+        kind = flat(ListKind(join_kinds(part.kind for part in parts)))
+        inside = frozenset().union(*(part.labels for part in parts))
+        nonempty = any(not isinstance(item, ast.Starred) for item in node.elts)
+        return Value(kind, frozenset({self.site(node)}), inside, fresh=True, nonempty=nonempty)
+
+    def _tuple(self, node: ast.Tuple) -> Value:
+        parts = self._parts(node.elts)
+        inside = frozenset().union(*(part.labels for part in parts))
+        symbolic = any(part.symbolic for part in parts)
+        if any(isinstance(item, ast.Starred) for item in node.elts):
+            return Value(flat(ListKind(join_kinds(part.kind for part in parts))), inside=inside, symbolic=symbolic)
+        statics = [part.static for part in parts]
+        static: object = tuple(statics) if all(settled(part) for part in parts) else UNSETTLED
+        kind = tuple_kind(part.kind for part in parts)
+        return Value(kind, frozenset(), inside, static, symbolic, nonempty=bool(parts))
+
+    def _dict(self, node: ast.Dict) -> Value:
+        parts = self._parts(node.values)
+        for key in node.keys:
+            if key is not None:
+                self.value(key)
+        inside = frozenset().union(*(part.labels for part in parts))
+        kind = flat(DictKind(join_kinds(part.kind for part in parts))) if parts else DICT
+        return Value(kind, frozenset({self.site(node)}), inside, nonempty=bool(parts))
+
+    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
+        with self.comprehension(node.generators):
+            element = self.value(node.elt, "stored in a list")
+        return Value(flat(ListKind(element.kind)), frozenset({self.site(node)}), element.labels, fresh=True)
+
+    def _dictcomp(self, node: ast.DictComp) -> Value:
+        with self.comprehension(node.generators):
+            key = self.value(node.key)
+            if any(option not in (TEXT, UNKNOWN) for option in options(key.kind)):
+                self.report(node.key, "not-allowed-in-code", "dict keys other than text are not allowed in code")
+            element = self.value(node.value, "stored in a dict")
+        return Value(flat(DictKind(element.kind)), frozenset({self.site(node)}), element.labels)
+
+    def _generatorexp(self, node: ast.GeneratorExp) -> Value:
+        # A generator that outlives its call would run later, in another environment than the one checked here.
+        self.report(node, "not-allowed-in-code", "a generator can only be the argument of a function such as `sum`",
+                    "write a list: `[... for ... in ...]`")  # fmt: skip
+        return self._listcomp(node)
+
+    def generator_argument(self, node: ast.GeneratorExp) -> Value:
+        """A generator where it is consumed at once."""
+        return self._listcomp(node)
+
+    def _starred(self, node: ast.Starred) -> Value:
+        return self.value(node.value)
+
+    @contextmanager
+    def comprehension(self, generators: Sequence[ast.comprehension]) -> Iterator[None]:
+        """Bind the variables of a comprehension, and forget them afterwards."""
+        environment, depth = self.environment, len(self.comprehended)
+        self.environment = dict(environment)
+        for generator in generators:
+            iterable = self.iterable(generator.iter)
+            self.bind(generator.target, self.items(iterable, generator.iter), comprehended=True)
+            for test in generator.ifs:
+                self.condition(test)
+                self.environment = self.narrowed(self.environment, test, True)
+        try:
+            yield
+        finally:
+            self.environment = environment
+            del self.comprehended[depth:]
+
+    def iterable(self, node: ast.expr) -> Value:
+        """The value of an expression that is iterated at once: it may hold modules."""
+        return self.expression(node)
+
+    def bind(self, target: ast.expr, value: Value, comprehended: bool = False) -> None:
+        """Give the names of a target the value or its items."""
+        match target:
+            case ast.Name(id=name):
+                self.refuse_shadow(target, name)
+                if comprehended:
+                    self.comprehended.append(name)
+                self.environment[name] = value.local()
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                self._unpack(target, parts, value, comprehended)
+            case _ if comprehended:
+                self.report(target, "not-allowed-in-code", "a comprehension binds names only")
+
+    def _unpack(self, target: ast.expr, parts: Sequence[ast.expr], value: Value, comprehended: bool) -> None:
+        held = self.held(value)
+        if isinstance(value.kind, TupleKind):
+            kinds = value.kind.items
+            if len(kinds) != len(parts):
+                self.report(target, "wrong-unpacking", f"{len(kinds)} values are unpacked into {len(parts)} names")
+            for index, part in enumerate(parts):
+                kind = kinds[index] if index < len(kinds) else UNKNOWN
+                self.bind(part, Value(kind, held, held, symbolic=value.symbolic), comprehended)
+            return
+        item = self.items(value, target)
+        for part in parts:
+            self.bind(part, item, comprehended)
+
+    def refuse_shadow(self, node: ast.AST, name: str) -> None:
+        """Report the assignment of a name that always means the same."""
+        if name in NAMESPACES or (name == "self" and self.scope.has_self):
+            self.report(node, "shadowed-namespace", f"`{name}` cannot be assigned", "take another name for the local")
+
+
+def plain_number(value: object) -> bool:
+    """Whether a settled value is a number, whose text cannot be a format."""
+    return isinstance(value, int | float)

@@ -1,0 +1,200 @@
+"""A file and the files it includes, read and checked for form: the `Spec` that every later stage starts from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from confnet.diagnostics import Collector, ConfnetError, Note, Span
+from confnet.limits import DEFAULT_LIMITS, Limits
+from confnet.source import Scalar, Source, parse, read_file
+from confnet.spec import Document, read_document
+
+__all__ = ["Spec", "Unit", "load_file", "load_text", "load_texts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One file of a spec: its document, its text, and the files that it includes."""
+
+    document: Document
+    source: Source
+    includes: tuple[Unit, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """A validated document with everything it includes: what `confnet.load` returns and `confnet.build` takes."""
+
+    root: Unit
+
+    @property
+    def document(self) -> Document:
+        """The document of the file itself."""
+        return self.root.document
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of every file of the spec, by the name it has in diagnostics; the file itself comes first."""
+        return {unit.source.file: unit.source.text for unit in self.units()}
+
+    def sources(self) -> dict[str, Source]:
+        """Every source of the spec, by the name it has in diagnostics."""
+        return {unit.source.file: unit.source for unit in self.units()}
+
+    def units(self) -> Iterator[Unit]:
+        """Every file of the spec once, the file itself first."""
+        seen: dict[int, Unit] = {}
+        waiting = [self.root]
+        while waiting:
+            unit = waiting.pop(0)
+            if id(unit) not in seen:
+                seen[id(unit)] = unit
+                waiting.extend(unit.includes)
+        return iter(seen.values())
+
+    def __repr__(self) -> str:
+        return f"<Spec {self.document.name} from {self.document.file}>"
+
+
+def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
+    """Read the file at `path`, called `name` in diagnostics, and what it includes. Raises ConfnetError."""
+    source = read_file(path, name, limits)
+    folder = path.resolve().parent
+
+    def read(include: str, place: Span) -> Source:
+        target = folder / include
+        resolved = target.resolve()
+        if not resolved.is_relative_to(folder):
+            raise _IncludeError(
+                "include-escapes", f"`{include}` lies outside the folder of `{name}`", "move the file below that folder"
+            )
+        return read_file(resolved, os.path.join(os.path.dirname(name), include), limits)
+
+    return _Loading(read, limits).spec(source, path.stem)
+
+
+def load_text(text: str, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
+    """Read a text that is no file, called `name` in diagnostics. Raises ConfnetError."""
+
+    def read(include: str, place: Span) -> Source:
+        raise _IncludeError(
+            "include-without-folder", f"`{include}` cannot be found: a text has no folder to start from", "load the file by its path"
+        )
+
+    return _Loading(read, limits).spec(parse(text, name, limits), "Model")
+
+
+def load_texts(texts: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Spec:
+    """The spec that `Spec.texts` was taken from, without a disk. Raises ConfnetError."""
+    name = next(iter(texts))
+
+    def read(include: str, place: Span) -> Source:
+        file = os.path.join(os.path.dirname(name), include)
+        if file not in texts:
+            raise _IncludeError("unreadable-file", f"`{include}` does not exist", "")
+        return parse(texts[file], file, limits)
+
+    stem = "Model" if name.startswith("<") else Path(name).stem
+    return _Loading(read, limits).spec(parse(texts[name], name, limits), stem)
+
+
+class _IncludeError(Exception):
+    """An include that cannot be followed: code, message and help of its diagnostic."""
+
+
+class _Loading:
+    """Follows includes from the root; a file included twice is read once."""
+
+    def __init__(self, read: Callable[[str, Span], Source], limits: Limits) -> None:
+        self.read, self.limits = read, limits
+        self.found = Collector()
+        self.texts: dict[str, str] = {}
+        self.units: dict[str, Unit] = {}
+
+    def spec(self, source: Source, stem: str) -> Spec:
+        unit = self.unit(source, stem, "", ())
+        self.found.raise_errors(self.texts)
+        assert unit is not None
+        return Spec(unit)
+
+    def unit(self, source: Source, stem: str, key: str, chain: tuple[tuple[str, Span], ...]) -> Unit | None:
+        """The unit of a source. `key` is its path from the root's folder, `chain` the includes that led to it."""
+        self.texts[source.file] = source.text
+        document = read_document(source, stem, self.found)
+        if document is None:
+            return None
+        includes = []
+        for include in document.include:
+            unit = self.include(include.path, key, (*chain, (key, include.span)))
+            if unit is not None:
+                includes.append(unit)
+        return Unit(document, source, tuple(includes))
+
+    def include(self, path: Scalar, key: str, chain: tuple[tuple[str, Span], ...]) -> Unit | None:
+        target = self.target(path, key)
+        if target is None:
+            return None
+        if any(target == seen or (seen == "" and target == self.root_name) for seen, _ in chain):
+            notes = [Note("included", span) for _, span in chain[:-1]]
+            self.found.add("cyclic-include", f"`{path.text}` includes itself", path.span, notes=notes, help="remove one of the includes")
+            return None
+        if target in self.units:
+            return self.units[target]
+        if len(self.units) >= self.limits.files:
+            self.found.add("too-many-files", f"includes reach more than {self.limits.files} files", path.span)
+            return None
+        try:
+            source = self.read(target, path.span)
+        except _IncludeError as error:
+            code, message, help = error.args
+            self.found.add(code, message, path.span, help=help)
+            return None
+        except ConfnetError as error:
+            self.adopt(error, path)
+            return None
+        unit = self.unit(source, Path(target).stem, target, chain)
+        if unit is not None:
+            self.units[target] = unit
+        return unit
+
+    @property
+    def root_name(self) -> str:
+        return os.path.basename(next(iter(self.texts)))
+
+    def target(self, path: Scalar, key: str) -> str | None:
+        """The included path from the root's folder, or None when it may not be followed."""
+        text = path.text
+        if "\\" in text or text.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text) or "\0" in text:
+            self.found.add(
+                "include-not-relative", f"`{text}` is not a relative path", path.span,
+                help="name a file relative to this one, such as `blocks.yaml`, with `/` between folders",
+            )  # fmt: skip
+            return None
+        parts: list[str] = []
+        for part in (PurePosixPath(key).parent / text).parts:
+            if part != "..":
+                parts.append(part)
+            elif parts:
+                parts.pop()
+            else:
+                self.found.add(
+                    "include-escapes", f"`{text}` lies outside the folder of the first file", path.span,
+                    help="move the file below that folder",
+                )  # fmt: skip
+                return None
+        return "/".join(parts)
+
+    def adopt(self, error: ConfnetError, path: Scalar) -> None:
+        """Report what is wrong with an included file; a file that is not there is the include's mistake."""
+        self.texts.update(error.sources)
+        for diagnostic in error.diagnostics:
+            if diagnostic.span is None:
+                self.found.add(diagnostic.code, diagnostic.message, path.span, help=diagnostic.help)
+            else:
+                self.found.report(diagnostic)
+
+

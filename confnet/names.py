@@ -1,0 +1,232 @@
+"""Names that can be checked as a file is read, wherever they stand: also in branches and definitions that are not used.
+
+Every `$` name, layer, argument name and literal argument value is looked at without evaluating anything. What
+depends on values is `confnet.resolve`'s; what both can see is reported once.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from confnet.calls import Written, callee_of, declared, report_unknown_layer
+from confnet.catalog.arguments import Argument, Takes, bind
+from confnet.catalog.registry import lookup
+from confnet.catalog.types import UNKNOWN_VALUE
+from confnet.diagnostics import Collector, closest
+from confnet.language.expressions import Expression, Piece, Template
+from confnet.language.grammar import LanguageError
+from confnet.loading import Spec, Unit
+from confnet.source import Mapping, Node, Scalar, plain
+from confnet.source import Sequence as SequenceNode
+from confnet.spec import read_module
+from confnet.spec.models import ArgSpec, BodySpec, BufferSpec, DefinitionSpec, ItemSpec, LetSpec, ModuleSpec, ParameterSpec
+from confnet.spec.reader import is_layer_key
+from confnet.values import part_of
+
+__all__ = ["check_names"]
+
+_Known = frozenset[str]
+
+
+def check_names(spec: Spec, found: Collector) -> None:
+    """Report every name in the spec's files that means nothing, and every literal argument that cannot be right."""
+    for unit in spec.units():
+        _Names(unit, found).document()
+
+
+class _Names:
+    def __init__(self, unit: Unit, found: Collector) -> None:
+        self.unit, self.found = unit, found
+        self.definitions: dict[str, DefinitionSpec] = {d.name: d for d in unit.document.modules}
+        for included in unit.includes:
+            self.definitions.update({d.name: d for d in included.document.modules if d.name not in self.definitions})
+
+    def document(self) -> None:
+        document = self.unit.document
+        known = self.scope(document.args, document.let, frozenset())
+        for item in document.require:
+            self.text(item.condition, known)
+            self.text(item.message, known)
+        if document.root is not None:
+            self.module(document.root, known)
+        for definition in document.modules:
+            body = definition.module.body
+            inner = self.scope(body.args, body.let, known) if body else known
+            self.module(definition.module, inner, own_scope=True)
+
+    def scope(self, args: Iterable[ArgSpec], let: Iterable[LetSpec], known: _Known) -> _Known:
+        """The names inside a definition; defaults and constants may use those before them."""
+        for arg in args:
+            if arg.default is not None:
+                self.argument(arg.default, declared(arg), known)
+            known = known | {arg.name}
+        for constant in let:
+            self.value(constant.value, known)
+            known = known | {constant.name}
+        return known
+
+    # --- modules --------------------------------------------------------------------------------------------------
+
+    def module(self, spec: ModuleSpec, known: _Known, *, own_scope: bool = False) -> None:
+        if spec.body is not None and not own_scope:
+            known = self.scope((), spec.body.let, known)
+        if spec.modifiers is not None:
+            self.text(spec.modifiers.when, known)
+            if spec.modifiers.otherwise is not None:
+                self.module(spec.modifiers.otherwise, known)
+        self.text(spec.share, known)
+        self.text(spec.reference, known)
+        if spec.layer is not None:
+            if spec.layer.items is not None:
+                self.items(spec.layer.items, known)
+            else:
+                self.call(spec.layer.name, spec.layer.arguments, known)
+        if spec.body is not None:
+            self.body(spec.body, known)
+
+    def body(self, body: BodySpec, known: _Known) -> None:
+        for item in body.require:
+            self.text(item.condition, known)
+            self.text(item.message, known)
+        self.items(body.children or (), known)
+        for parameter in body.parameters or ():
+            self.state(parameter, known)
+        for buffer in body.buffers or ():
+            self.state(buffer, known)
+        for tie in body.tie:
+            self.text(tie.name, known)
+            self.text(tie.to, known)
+            self.text(tie.when, known)
+
+    def state(self, spec: ParameterSpec | BufferSpec | Scalar, known: _Known) -> None:
+        if isinstance(spec, Scalar):
+            return
+        self.text(spec.when, known)
+        self.text(spec.dtype, known)
+        if isinstance(spec, BufferSpec) and not isinstance(spec.value, Scalar):
+            self.value(spec.value, known)
+        self.shape(spec.shape, known)
+        if isinstance(spec, ParameterSpec):
+            self.value(spec.init, known)
+        if spec.otherwise is not None:
+            self.state(spec.otherwise, known)
+
+    def items(self, items: Iterable[ItemSpec], known: _Known) -> None:
+        for item in items:
+            if item.module is not None:
+                self.text(item.name, known)
+                self.module(item.module, known)
+            if item.repeat is not None:
+                self.value(item.repeat.count, known)
+                self.text(item.repeat.when, known)
+                inner = known | {item.repeat.variable.text} if item.repeat.variable is not None else known
+                if item.repeat.module is not None:
+                    self.text(item.name, inner)
+                    self.module(item.repeat.module, inner)
+                self.items(item.repeat.children or (), inner)
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def call(self, name: Scalar, arguments: Node | None, known: _Known) -> None:
+        if name.text.startswith("$"):
+            self.text(name, known)
+            self.value(arguments, known)
+            return
+        callee = self.callee(name)
+        if callee is None:
+            self.value(arguments, known)
+            return
+        written = Written.read(arguments, name.span)
+        positional: list[object] = []
+        keywords: dict[str, object] = {}
+        for slot, node, argument in written.slots(callee):
+            value = self.argument(node, argument, known)
+            if isinstance(slot, int):
+                positional.append(value)
+            else:
+                keywords[slot] = value
+        written.report(bind(callee, positional, keywords).problems, self.found)
+
+    def callee(self, name: Scalar) -> Takes | None:
+        if name.text in self.definitions:
+            return callee_of(self.definitions[name.text])
+        layer = lookup(name.text)
+        if layer is None:
+            report_unknown_layer(name.text, name.span, self.definitions, self.found)
+        return layer
+
+    def argument(self, node: Node, argument: Argument | None, known: _Known) -> object:
+        """The value of an argument as far as it is literal; modules among the arguments are looked into."""
+        if argument is not None and argument.takes_module and not _deferred(node):
+            if isinstance(node, Mapping) or isinstance(node, Scalar) and is_layer_key(node.text):
+                spec = read_module(node, argument.name, self.found)
+                if spec is not None:
+                    self.module(spec, known)
+                return UNKNOWN_VALUE
+        self.value(node, known)
+        return UNKNOWN_VALUE if _deferred(node) else plain(node)
+
+    # --- `$` ------------------------------------------------------------------------------------------------------
+
+    def value(self, node: Node | None, known: _Known) -> None:
+        if isinstance(node, Scalar):
+            self.text(node, known)
+        elif isinstance(node, SequenceNode):
+            for item in node.items:
+                self.value(item, known)
+        elif isinstance(node, Mapping):
+            for key, child in node.entries:
+                self.text(key, known)
+                self.value(child, known)
+
+    def text(self, node: Scalar | None, known: _Known) -> None:
+        """Check the names of a scalar's `$` expressions."""
+        if node is None or "$" not in node.text or not isinstance(node.value, str | type(None)):
+            return
+        try:
+            template = Template.parse(node.text)
+        except LanguageError as error:
+            self.language_error(error, node)
+            return
+        for part in template.parts:
+            if isinstance(part, Piece):
+                for undefined in _undefined(part.expression, known):
+                    self.language_error(undefined.shifted(part.line, part.column), node)
+
+    def shape(self, node: Node | None, known: _Known) -> None:
+        """Check the names of a shape, whose sizes are code over args."""
+        if not isinstance(node, SequenceNode):
+            return self.value(node, known)
+        for item in node.items:
+            if isinstance(item, Scalar) and isinstance(item.value, str) and "$" not in item.value:
+                try:
+                    expression = Expression.parse(item.value)
+                except LanguageError as error:
+                    self.language_error(error, item)
+                    continue
+                for undefined in _undefined(expression, known):
+                    self.language_error(undefined, item)
+            else:
+                self.value(item, known)
+
+    def language_error(self, error: LanguageError, node: Scalar) -> None:
+        self.found.add(error.code, error.message, part_of(node, error), help=error.help)
+
+
+def _undefined(expression: Expression, known: _Known) -> Iterable[LanguageError]:
+    """The names that an expression reads and that mean nothing, as errors at their places."""
+    for node in ast.walk(expression.tree):
+        if isinstance(node, ast.Name) and node.id in expression.names and node.id not in known:
+            guess = closest(node.id, known)
+            help = f"did you mean `{guess}`?" if guess else ""
+            yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help)
+
+
+def _deferred(node: Node) -> bool:
+    """Whether a `$` stands anywhere in a value."""
+    if isinstance(node, Scalar):
+        return isinstance(node.value, str) and "$" in node.value
+    if isinstance(node, SequenceNode):
+        return any(_deferred(item) for item in node.items)
+    return any(_deferred(key) or _deferred(child) for key, child in node.entries)

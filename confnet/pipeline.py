@@ -1,0 +1,48 @@
+"""The stages between a spec and a checked plan, in order."""
+
+from __future__ import annotations
+
+from confnet.check import check
+from confnet.diagnostics import Collector, ConfnetError, Diagnostic
+from confnet.limits import DEFAULT_LIMITS, Limits
+from confnet.loading import Spec
+from confnet.names import check_names
+from confnet.plan import Plan
+from confnet.resolve import resolve
+from confnet.source import Mapping, parse
+
+__all__ = ["ARGS_FILE", "make_plan"]
+
+ARGS_FILE = "<args>"
+"""The name, in diagnostics, of the args that a caller sets."""
+
+
+def make_plan(
+    spec: Spec,
+    *,
+    args: str = "",
+    variant: str | None = None,
+    root: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[Plan, tuple[Diagnostic, ...]]:
+    """The checked plan of a spec under `args` (YAML text), and its warnings.
+
+    Names, values and wiring are checked together, so that one run tells every mistake of a file; raises one
+    ConfnetError with all of them.
+    """
+    texts = spec.texts
+    found = Collector()
+    given: Mapping | None = None
+    if args:
+        root_node = parse(args, ARGS_FILE, limits).root
+        assert isinstance(root_node, Mapping), "args are written by to_text"
+        given = root_node
+        texts = {**texts, ARGS_FILE: args}
+    try:
+        check_names(spec, found)
+        plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits)
+        check(plan, found)
+    except ConfnetError as error:
+        raise ConfnetError([*found.found.values(), *error.diagnostics], texts) from None
+    found.raise_errors(texts)
+    return plan, found.sorted()

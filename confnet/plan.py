@@ -1,0 +1,184 @@
+"""The plan of a model: what a document means once every argument, include, repeat and `when` is settled.
+
+Frozen data without torch objects: printable, comparable by eye, made and checked without torch. `confnet.resolve`
+makes it, `confnet.check` checks its wiring, `confnet.build` turns it into modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confnet.diagnostics import Note, Span
+from confnet.language.code import Code
+
+__all__ = [
+    "BROKEN",
+    "CONTAINERS",
+    "BufferPlan",
+    "Definition",
+    "DTypeName",
+    "InitPlan",
+    "Input",
+    "LayerName",
+    "Method",
+    "ModulePlan",
+    "ParameterPlan",
+    "Plan",
+    "Share",
+    "Tie",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DTypeName:
+    """A dtype as a value: `float32` stands for `torch.float32`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerName:
+    """A layer as a value of an argument of type `layer`: the name, and the document it was written in."""
+
+    name: str
+    scope: object = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a forward or method. `contract` is what the file says of it, unevaluated (shape, dtype, range)."""
+
+    name: str
+    required: bool
+    default: object = None
+    contract: object = None
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """A forward or a further method: its inputs and its code."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    code: Code
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A class to be made once: instances differ by their attributes only.
+
+    `identity` is the same in every process for the same text: the place of the definition inside its document.
+    `base` is "Module" for a composite, else the layer or container that it names. `constants` are the names of the
+    args, `let` and `repeat` variables that its code may read, `members` those that the file writes of children,
+    parameters, buffers and methods (computed names are not among them).
+    """
+
+    name: str
+    identity: str
+    base: str
+    methods: Mapping[str, Method]
+    constants: frozenset[str]
+    members: frozenset[str]
+    description: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitPlan:
+    """An initialiser of `torch.nn.init` with its arguments, or (with `code`) the code of a value."""
+
+    name: str
+    positional: tuple[object, ...]
+    keywords: Mapping[str, object]
+    code: Code | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterPlan:
+    """A parameter of a composite: its shape, its dtype and the initialiser that the file gives it."""
+
+    shape: tuple[int, ...]
+    dtype: str | None
+    requires_grad: bool
+    init: InitPlan | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BufferPlan:
+    """A buffer of a composite: a value, code that computes one, or a shape and a fill."""
+
+    value: object
+    code: Code | None
+    shape: tuple[int, ...] | None
+    dtype: str | None
+    persistent: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A second name for the module at `path` of the enclosing composite."""
+
+    path: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """`name` takes the Parameter at `to`; both are dotted paths inside the composite that says so."""
+
+    name: str
+    to: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModulePlan:
+    """One module of the model.
+
+    `base` is the layer whose constructor runs ("Module" for a composite), called with `positional` and `keywords`.
+    Containers and composites hold `children`; None stands where `when` was false in `children`. `constants` are
+    the args and `let` that the code of its definition may read, `own_args` those that belong to the definition
+    itself. `chain` tells through which places it came to be, `size` how many modules it makes, itself included.
+    """
+
+    base: str
+    span: Span
+    definition: Definition | None = None
+    positional: tuple[object, ...] = ()
+    keywords: Mapping[str, object] = field(default_factory=dict)
+    children: Mapping[str, ModulePlan | Share | None] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterPlan | None] = field(default_factory=dict)
+    buffers: Mapping[str, BufferPlan | None] = field(default_factory=dict)
+    constants: Mapping[str, object] = field(default_factory=dict)
+    own_args: tuple[str, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    chain: tuple[Note, ...] = ()
+    size: int = 1
+
+
+
+
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+"""The layers whose content is modules."""
+
+BROKEN = ModulePlan("", Span("", 1, 1, 1, 1))
+"""Stands for a module that could not be resolved: the reason is reported, later stages stay silent about it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A whole model: its root module, the args it was resolved with, and the texts that it came from.
+
+    `unused` are definitions of the file that the root does not reach, as far as their defaults suffice to resolve
+    them: they are checked, not built.
+    """
+
+    root: ModulePlan
+    args: Mapping[str, object]
+    sources: Mapping[str, str]
+    unused: tuple[ModulePlan, ...] = ()
