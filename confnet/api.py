@@ -136,7 +136,7 @@ def spec_of(model: torch.nn.Module) -> BuildRecord:
 
     Raises TypeError for a module that confnet did not build (an ordinary layer inside a built model is one).
     """
-    from confnet.build import blueprint_of
+    from confnet.builder import blueprint_of
     from confnet.source import plain
 
     blueprint = blueprint_of(model)
@@ -164,7 +164,7 @@ class _Checked:
         return cls(plan, warnings, blueprint)
 
     def module(self, device: torch.device | str | None, dtype: torch.dtype | None) -> torch.nn.Module:
-        from confnet.build import construct
+        from confnet.builder import construct
 
         try:
             return construct(self.plan, self.blueprint, device=device, dtype=dtype)

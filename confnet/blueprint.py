@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 from confnet.loading import Spec, load_texts
 from confnet.pipeline import make_plan
-from confnet.plan import Definition, ModulePlan, Plan
+from confnet.plan import Definition, HookPlan, ModulePlan, Plan, RulePlan
 
 __all__ = ["Blueprint"]
 
@@ -41,31 +41,50 @@ class Blueprint:
 
     def definition(self, identity: str) -> Definition:
         """The definition of a class, from a plan that is resolved and checked anew, once in a process."""
-        return _definitions(self)[identity]
+        return _index(self).definitions[identity]
+
+    def rule(self, place: str) -> RulePlan:
+        """The rule that stands at a place of the texts."""
+        return _index(self).rules[place]
+
+    def hook(self, place: str) -> HookPlan:
+        """The hook that stands at a place of the texts."""
+        return _index(self).hooks[place]
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Blueprint:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What a plan holds that modules refer to, by its place in the texts."""
+
+    definitions: dict[str, Definition]
+    rules: dict[str, RulePlan]
+    hooks: dict[str, HookPlan]
+
+
 @lru_cache(maxsize=64)
-def _definitions(blueprint: Blueprint) -> dict[str, Definition]:
+def _index(blueprint: Blueprint) -> _Index:
     for plugin in blueprint.plugins:
         importlib.import_module(plugin)
     plan, _ = make_plan(blueprint.spec(), args=blueprint.args, variant=blueprint.variant, root=blueprint.root)
-    return definitions(plan)
+    index = _Index({}, {}, {})
+    for module in _modules(plan):
+        if module.definition is not None:
+            index.definitions[module.definition.identity] = module.definition
+        index.rules.update({str(rule.span): rule for rule in module.rules})
+        index.hooks.update({str(hook.span): hook for hook in module.hooks})
+    return index
 
 
-def definitions(plan: Plan) -> dict[str, Definition]:
-    """Every definition that a plan uses, by identity."""
-    found: dict[str, Definition] = {}
+def _modules(plan: Plan) -> Iterator[ModulePlan]:
+    """Every module plan once."""
     seen: set[int] = set()
     waiting: list[object] = [plan.root]
     while waiting:
         module = waiting.pop()
-        if not isinstance(module, ModulePlan) or id(module) in seen:
-            continue
-        seen.add(id(module))
-        if module.definition is not None:
-            found[module.definition.identity] = module.definition
-        waiting += [*module.children.values(), *module.positional, *module.keywords.values()]
-    return found
+        if isinstance(module, ModulePlan) and id(module) not in seen:
+            seen.add(id(module))
+            yield module
+            waiting += [*module.children.values(), *module.positional, *module.keywords.values()]

@@ -20,13 +20,14 @@ class Written:
     """The arguments of one call: positional nodes, keyword nodes with their keys, and the place of the call.
 
     A list written in the file spreads into positional arguments, a mapping into keywords. `literal` arguments come
-    from outside the file (a variant, the caller): a `$` in them is text.
+    from outside the file (a variant, the caller): a `$` in them is text. `help` says where a missing one is given.
     """
 
     positional: tuple[Node, ...]
     keywords: dict[str, tuple[Scalar, Node]]
     span: Span
     literal: bool = False
+    help: str = ""
 
     @classmethod
     def read(cls, node: Node | None, span: Span) -> Written:
@@ -55,7 +56,8 @@ class Written:
             elif problem.where in self.keywords:
                 key, node = self.keywords[problem.where]
                 span = key.span if problem.code in ("unknown-argument", "duplicate-argument") else node.span
-            found.add(problem.code, problem.message, span, help=problem.help, notes=notes)
+            help = problem.help or (self.help if problem.code == "missing-argument" else "")
+            found.add(problem.code, problem.message, span, help=help, notes=notes)
 
 
 def callee_of(definition: DefinitionSpec) -> Callee:

@@ -38,6 +38,7 @@ class _Checker:
         self.kinds: dict[int, ModuleKind] = {}
         self.plans: list[ModulePlan] = []  # keeps what `kinds` is keyed by alive
         self.targets: dict[int, ModulePlan] = {}  # what each share means
+        self.circles: set[str] = set()  # the paths of shares that are reported to go in a circle
         self.functions = {name: function.signature for name, function in DEFAULT_REGISTRY.functions.items()}
 
     def module(self, plan: ModulePlan) -> ModuleKind:
@@ -98,7 +99,7 @@ class _Checker:
         for (name, kind), child in zip(items.items(), plan.children.values(), strict=True):
             if not isinstance(kind, ModuleKind) or kind is _BROKEN_KIND or child is None:
                 continue
-            span = child.span
+            span = plan.places.get(name, child.span)
             if kind.call is None:
                 self.error("not-callable", f"`{kind.label}` has no forward, and the Sequential calls it", span, plan.chain)
                 continue
@@ -136,6 +137,7 @@ class _Checker:
     def methods(self, plan: ModulePlan, members: Mapping[str, Kind], base: ModuleKind | None) -> dict[str, Signature]:
         """Check the bodies of a definition, callees first; returns how each method may be called."""
         assert plan.definition is not None
+        before = self.errors()
         self.values(plan, members)
         parsed = {name: parse_code(method.code) for name, method in plan.definition.methods.items()}
         calls = {name: _mentioned(code, parsed.keys() - {"forward", name}, name) for name, code in parsed.items()}
@@ -150,8 +152,8 @@ class _Checker:
         cycle = find_cycle(calls)
         if cycle:
             span = plan.definition.methods[cycle[0]].code.span
-            self.error("recursive-method", f"methods call each other in a circle: {' -> '.join(cycle)}", span, plan.chain)
-        if "forward" in parsed and not any(code.diagnostics for code in parsed.values()):
+            self.error("recursive-method", f"methods call each other in a circle: {_arrows(cycle)}", span, plan.chain)
+        if "forward" in parsed and self.errors() == before:  # code with mistakes says little of what it uses
             self.unused(plan, read)
         return signatures
 
@@ -208,7 +210,8 @@ class _Checker:
         for name, child in plan.children.items():
             if child is not None and name not in used:
                 self.found.add(
-                    "unused-child", f"the child `{name}` of `{plan.definition.name}` is never used in its code", child.span,
+                    "unused-child", f"the child `{name}` of `{plan.definition.name}` is never used in its code",
+                    plan.places.get(name, child.span),
                     severity="warning", help="use it in `forward`, or remove it",
                 )  # fmt: skip
 
@@ -222,7 +225,15 @@ class _Checker:
                 self.targets[id(share)] = target
 
     def share_target(self, plan: ModulePlan, place: str, share: Share, seen: tuple[str, ...]) -> ModulePlan | None:
-        if share.path in seen or f"{place}.".startswith(f"{share.path}.") or not share.path:
+        if share.path in seen:
+            if not self.circles & {*seen}:  # once, for whichever of its shares is met first
+                self.circles |= {*seen}
+                self.error(
+                    "recursive-share", f"shares go in a circle: {_arrows((*seen, share.path))}", share.span, plan.chain,
+                    help="write one of the modules out",
+                )  # fmt: skip
+            return None
+        if f"{place}.".startswith(f"{share.path}.") or not share.path:
             self.error(
                 "recursive-share", f"the share of `{share.path}` stands inside the module that it shares", share.span, plan.chain
             )
@@ -241,12 +252,12 @@ class _Checker:
 
     def ties(self, plan: ModulePlan) -> None:
         for tie in plan.ties:
-            for path in (tie.name, tie.to):
-                self.tie_end(plan, tie, path)
+            self.tie_end(plan, tie.name, tie.span)
+            self.tie_end(plan, tie.to, tie.to_span)
             if tie.name == tie.to:
                 self.error("invalid-tie", f"`{tie.name}` is tied to itself", tie.span, plan.chain)
 
-    def tie_end(self, plan: ModulePlan, tie: Tie, path: str) -> None:
+    def tie_end(self, plan: ModulePlan, path: str, span: Span) -> None:
         owner, _, name = path.rpartition(".")
         module = _at(plan, owner) if owner else plan
         if isinstance(module, Share):
@@ -256,7 +267,7 @@ class _Checker:
         if not isinstance(module, ModulePlan):
             guess = closest(owner, [p for p, _ in _below(plan, "")])
             self.error(
-                "unknown-module", f"there is no module `{owner}` to tie `{path}` of", tie.span, plan.chain,
+                "unknown-module", f"there is no module `{owner}` to tie `{path}` of", span, plan.chain,
                 help=f"did you mean `{guess}`?" if guess else "",
             )  # fmt: skip
             return
@@ -267,9 +278,12 @@ class _Checker:
             guess = closest(name, known)
             label = module.definition.name if module.definition else module.base
             self.error(
-                "unknown-parameter", f"`{label}` has no parameter `{name}`", tie.span, plan.chain,
+                "unknown-parameter", f"`{label}` has no parameter `{name}`", span, plan.chain,
                 help=f"did you mean `{guess}`?" if guess else "",
             )  # fmt: skip
+
+    def errors(self) -> int:
+        return sum(diagnostic.severity == "error" for diagnostic in self.found.found.values())
 
     def report(self, diagnostic: Diagnostic, chain: tuple[Note, ...]) -> None:
         self.found.report(replace(diagnostic, notes=(*diagnostic.notes, *chain)))
@@ -363,6 +377,10 @@ def _signature(method: Method, result: CheckResult) -> Signature:
         changes=result.changes,
         shares_state=bool(result.shares),
     )
+
+
+def _arrows(names: Iterable[str]) -> str:
+    return " -> ".join(f"`{name}`" for name in names)
 
 
 def _shares_state(kind: Kind) -> bool:

@@ -5,10 +5,12 @@ Importing this module loads click alone: `--help` answers at once, and each comm
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -16,23 +18,29 @@ import click
 
 import confnet
 from confnet.diagnostics import ConfnetError, Diagnostic
-from confnet.render import as_data, printable, render_json, render_text, summary
+from confnet.render import printable, render_json, render_text, summary
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from confnet.build.outline import Line, Totals
+    from confnet.builder.outline import Line, Totals
 
 __all__ = ["commands", "main"]
 
 EXIT_DIAGNOSTICS: Final = 1
 EXIT_INTERNAL: Final = 3  # click exits with 2 for wrong usage
 
+_INDENT: Final = "  "  # as torch indents
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 fine, 1 diagnostics, 2 usage, 3 a fault of confnet itself."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file may hold what the terminal's encoding does not: that is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    # torch works without numpy, which confnet does not need, and says so each time.
+    warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     try:
         commands(prog_name="confnet")
     except Exception:
@@ -149,7 +157,7 @@ def commands() -> None:
 def validate(
     files: tuple[str, ...], settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, quiet: bool
 ) -> None:
-    """Check files without building anything, and tell every mistake at its line and column.
+    """Tell every mistake of files at its line and column.
 
     \b
     Example:
@@ -180,9 +188,9 @@ def validate(
 @click.argument("file", metavar="FILE")
 @_common_options
 def show(file: str, settings: Mapping[str, Any], variant: str | None, root: str | None, form: str) -> None:
-    """Print the module of a file as torch prints it, beside the parameters of each submodule.
+    """Print a file's module beside its parameter counts.
 
-    Nothing is allocated: the module is built on the meta device.
+    The module is printed as torch prints it. It is built on the meta device: nothing is allocated.
 
     \b
     Example:
@@ -198,7 +206,7 @@ def show(file: str, settings: Mapping[str, Any], variant: str | None, root: str 
         else:
             _print_diagnostics(error.diagnostics, error.sources, 1)
         sys.exit(EXIT_DIAGNOSTICS)
-    from confnet.build.outline import outline, parameter_totals
+    from confnet.builder.outline import outline, parameter_totals
 
     totals = parameter_totals([model])
     if form == "json":
@@ -232,6 +240,20 @@ def _totals_data(totals: Totals) -> dict[str, int]:
 
 def _print_outline(lines: tuple[Line, ...], totals: Totals) -> None:
     """A column of counts, then the tree: the counts stay in sight however narrow the terminal is."""
+    counts = [_count(line.totals) for line in lines]
+    if sys.stdout.isatty():
+        _print_table(lines, counts)
+    else:  # one line for each line, however long, for `grep` and `diff`
+        width = max(map(len, counts))
+        text = "\n".join(
+            f"{count:>{width}}  {_INDENT * line.depth}{printable(line.text)}"
+            for line, count in zip(lines, counts, strict=True)
+        )
+        click.echo(text)
+    click.echo(f"\n{_totals_text(totals)}")
+
+
+def _print_table(lines: tuple[Line, ...], counts: list[str]) -> None:
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
@@ -240,21 +262,11 @@ def _print_outline(lines: tuple[Line, ...], totals: Totals) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("module", overflow="fold")
-    for line in lines:
+    for line, count in zip(lines, counts, strict=True):
         # Padding, not spaces: a line that is too long goes on below its own beginning.
         text = Text(printable(line.text), style="" if line.totals else "dim")
-        table.add_row(Text(_count(line.totals), style="cyan"), Padding(text, (0, 0, 0, 2 * line.depth)))
-    console = _console(Console, table)
-    console.print(table)
-    console.print(_totals_text(totals), highlight=False, soft_wrap=True)
-
-
-def _console(console_class: type[Console], table: Any) -> Console:
-    """A console as wide as the terminal; where there is none, as wide as the longest line needs."""
-    if sys.stdout.isatty():
-        return console_class(highlight=False)
-    unbounded = console_class(width=100_000, color_system=None)
-    return console_class(width=max(table.__rich_measure__(unbounded, unbounded.options).maximum, 1), highlight=False)
+        table.add_row(Text(count, style="cyan"), Padding(text, (0, 0, 0, len(_INDENT) * line.depth)))
+    Console(highlight=False).print(table)
 
 
 def _count(totals: Totals | None) -> str:
@@ -264,5 +276,5 @@ def _count(totals: Totals | None) -> str:
 
 
 def _totals_text(totals: Totals) -> str:
-    text = f"\n{totals.parameters:,} parameters: {totals.trainable:,} trainable, {totals.frozen:,} frozen"
+    text = f"{totals.parameters:,} parameters: {totals.trainable:,} trainable, {totals.frozen:,} frozen"
     return f"{text}; {totals.lazy} not sized before the first forward" if totals.lazy else text

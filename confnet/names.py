@@ -14,6 +14,7 @@ from confnet.catalog.arguments import Argument, Takes, bind
 from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, closest
+from confnet.language.arithmetic import FUNCTIONS
 from confnet.language.expressions import Expression, Piece, Template
 from confnet.language.grammar import LanguageError
 from confnet.loading import Spec, Unit
@@ -218,6 +219,9 @@ def _undefined(expression: Expression, known: _Known) -> Iterable[LanguageError]
     """The names that an expression reads and that mean nothing, as errors at their places."""
     for node in ast.walk(expression.tree):
         if isinstance(node, ast.Name) and node.id in expression.names and node.id not in known:
+            if node.id in FUNCTIONS:
+                yield LanguageError.at(node, "expression-error", f"the function `{node.id}` must be called")
+                continue
             guess = closest(node.id, known)
             help = f"did you mean `{guess}`?" if guess else ""
             yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help)

@@ -1,7 +1,7 @@
 """The plan of a model: what a document means once every argument, include, repeat and `when` is settled.
 
 Frozen data without torch objects: printable, comparable by eye, made and checked without torch. `confnet.resolve`
-makes it, `confnet.check` checks its wiring, `confnet.build` turns it into modules.
+makes it, `confnet.check` checks its wiring, `confnet.builder` turns it into modules.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ __all__ = [
     "BROKEN",
     "CONTAINERS",
     "BufferPlan",
+    "CallPlan",
     "Definition",
     "DTypeName",
+    "HookPlan",
     "InitPlan",
     "Input",
     "LayerName",
@@ -25,6 +27,8 @@ __all__ = [
     "ModulePlan",
     "ParameterPlan",
     "Plan",
+    "RulePlan",
+    "Selector",
     "Share",
     "Tie",
 ]
@@ -87,12 +91,13 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InitPlan:
-    """An initialiser of `torch.nn.init` with its arguments, or (with `code`) the code of a value."""
+    """An initialiser with its arguments, or (with `code`) the code of a value and the args that it reads."""
 
     name: str
     positional: tuple[object, ...]
     keywords: Mapping[str, object]
     code: Code | None
+    constants: Mapping[str, object]
     span: Span
 
 
@@ -134,6 +139,70 @@ class Tie:
     name: str
     to: str
     span: Span
+    to_span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which modules a rule or hook means: those of one of the `types` (globs over class names, matched as isinstance
+    does) under one of the `names` (globs over dotted names, `*` one segment, `**` any number), and not `exclude`."""
+
+    types: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    exclude: Selector | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallPlan:
+    """A call of something by name: a registered function, a hook, a parametrization."""
+
+    name: str
+    positional: tuple[object, ...]
+    keywords: Mapping[str, object]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RulePlan:
+    """One rule of `apply`, or what stands beside one module (`where` means that module alone then).
+
+    `init` gives initialisers by the name of the parameter, `parametrize` parametrizations by it, in order.
+    `settings` are attributes to set. `chain` tells through which places the rule came to be.
+    """
+
+    where: Selector | None
+    span: Span
+    init: Mapping[str, InitPlan] = field(default_factory=dict)
+    parametrize: Mapping[str, CallPlan] = field(default_factory=dict)
+    requires_grad: bool | None = None
+    extra_repr: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    setting_spans: Mapping[str, Span] = field(default_factory=dict)
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    dtype: str | None = None
+    calls: tuple[CallPlan, ...] = ()
+    chain: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HookPlan:
+    """One hook: its kind, the modules it is registered on, and what it runs (`call` or `code`).
+
+    `tensor` is a parameter's name, `output` or `input` for the kinds that belong to tensors. `constants` are the
+    args that the code reads. A hook written `in_body` of a definition may read the definition's own state as well.
+    """
+
+    kind: str
+    where: Selector | None
+    name: str
+    call: CallPlan | None
+    code: Code | None
+    tensor: str | None
+    options: Mapping[str, bool]
+    constants: Mapping[str, object]
+    in_body: bool
+    span: Span
+    chain: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +213,7 @@ class ModulePlan:
     Containers and composites hold `children`; None stands where `when` was false in `children`. `constants` are
     the args and `let` that the code of its definition may read, `own_args` those that belong to the definition
     itself. `chain` tells through which places it came to be, `size` how many modules it makes, itself included.
+    `places` are where the children stand in it: the span of a child that is a definition's instance is the definition's.
     """
 
     base: str
@@ -157,9 +227,11 @@ class ModulePlan:
     constants: Mapping[str, object] = field(default_factory=dict)
     own_args: tuple[str, ...] = ()
     ties: tuple[Tie, ...] = ()
+    rules: tuple[RulePlan, ...] = ()
+    hooks: tuple[HookPlan, ...] = ()
     chain: tuple[Note, ...] = ()
     size: int = 1
-
+    places: Mapping[str, Span] = field(default_factory=dict)
 
 
 

@@ -6,7 +6,6 @@ modules that cannot be resolved become `BROKEN`, about which later stages stay s
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from confnet.calls import Written, declared, report_unknown_layer
 from confnet.catalog.arguments import Argument, Callee, Takes, bind
 from confnet.catalog.initializers import initializer, initializer_names
-from confnet.catalog.registry import lookup
+from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
 from confnet.catalog.types import UNKNOWN_VALUE, Type
 from confnet.diagnostics import Collector, ConfnetError, Note, Span, closest
 from confnet.language.code import Code
@@ -38,6 +37,7 @@ from confnet.plan import (
     Share,
     Tie,
 )
+from confnet.rules import RuleReader
 from confnet.source import Mapping, Node, Scalar, plain
 from confnet.source import Sequence as SequenceNode
 from confnet.spec import read_module
@@ -50,14 +50,16 @@ from confnet.spec.models import (
     ItemSpec,
     LayerSpec,
     LetSpec,
+    MethodSpec,
+    ModifiersSpec,
     ModuleSpec,
     ParameterSpec,
     RepeatSpec,
     RequireSpec,
     TieSpec,
 )
-from confnet.spec.reader import camel_case, is_layer_key
-from confnet.values import Names, Values
+from confnet.spec.reader import camel_case, is_identifier, is_layer_key, name_help
+from confnet.values import Names, Values, code_of, is_plain, mentioned
 
 __all__ = ["resolve"]
 
@@ -82,6 +84,7 @@ class _Scope:
     unit: Unit
     definitions: dict[str, tuple[DefinitionSpec, _Scope]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
+    usable: bool = True  # whether what the file requires of its args holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +153,10 @@ class _Resolver:
                 given.update({key.text: (key, value) for key, value in chosen.args})
         if args is not None:
             given.update({key.text: (key, value) for key, value in args})
-        return Written((), given, document.span, literal=True)
+        missing = [arg for arg in document.args if not arg.has_default and arg.name not in given]
+        span = missing[0].span if missing else document.span
+        help = "give it to `build`, on the command line (`--set name=value`) or in a variant; or declare a default"
+        return Written((), given, span, literal=True, help=help)
 
     def scope(self, unit: Unit) -> _Scope:
         """The scope of a file, made once; its args have their defaults until the document itself is resolved."""
@@ -172,7 +178,9 @@ class _Resolver:
                 origins[definition.name] = definition.span
                 scope.definitions[definition.name] = (definition, inner)
         if unit is not self.spec.root:
-            self.file_names(scope, Written((), {}, unit.document.span))
+            required = next((arg for arg in unit.document.args if not arg.has_default), None)
+            place = required.span if required else unit.document.span
+            self.file_names(scope, Written((), {}, place, help="declare a default: nobody gives args to an included file"))
         return scope
 
     def file_names(self, scope: _Scope, given: Written) -> dict[str, object]:
@@ -182,15 +190,17 @@ class _Resolver:
         names, args = self.arguments(document.name, document.args, given, place, place)
         names = self.constants(document.let, names)
         scope.names = names
-        self.requirements(document.require, names)
+        scope.usable = self.requirements(document.require, names)
         return args
 
     def document(self, scope: _Scope, given: Written) -> tuple[ModulePlan, dict[str, object]]:
         document = scope.unit.document
         values = self.file_names(scope, given)
         if document.root is None:
-            help = f"choose one with `root`: {', '.join(d.name for d in document.modules)}" if document.modules else ""
+            help = f"choose one with `root`: {', '.join(f'`{d.name}`' for d in document.modules)}" if document.modules else ""
             self.found.add("no-root", "the document has no root module", document.span, help=help)
+            return BROKEN, values
+        if not scope.usable:
             return BROKEN, values
         module = self.module(document.root, _Place(scope, scope.names))
         return self.owned(module, [arg.name for arg in document.args], values), values
@@ -237,25 +247,26 @@ class _Resolver:
         if spec.reference is not None:
             return self.referenced(spec.reference, place)
         self.counted(spec.span, place, 1)
-        self.unsupported(spec)
-        if spec.layer is None:
-            return self.composite(spec, place)
-        return self.layer(spec, spec.layer, place)
+        if spec.body is not None and id(spec) not in self.own_scope:  # a composite in place has constants of its own
+            place = replace(place, names=self.constants(spec.body.let, place.names))
+            if not self.requirements(spec.body.require, place.names):
+                return BROKEN
+        plan = self.composite(spec, place) if spec.layer is None else self.layer(spec, spec.layer, place)
+        return plan if modifiers is None or plan is BROKEN else self.modified(plan, spec, modifiers, place)
+
+    def modified(self, plan: ModulePlan, spec: ModuleSpec, modifiers: ModifiersSpec, place: _Place) -> ModulePlan:
+        """The plan with what stands beside its layer key or in its body: `apply`, a rule of its own, hooks."""
+        reader = RuleReader(_PlacedTools(self, place))
+        rules = list(reader.rules(modifiers.apply or (), place.names))
+        own = reader.own_rule(modifiers, spec.span, place.names)
+        hooks = reader.hooks(modifiers.hooks or (), place.names, in_body=spec.body is not None)
+        return replace(plan, rules=(*plan.rules, *rules, *([own] if own else [])), hooks=(*plan.hooks, *hooks))
 
     def counted(self, span: Span, place: _Place, number: int) -> None:
         self.count += number
         if self.count > self.limits.modules:
             self.error("too-many-modules", f"the file expands to more than {self.limits.modules:,} modules", span, place)
             raise _TooLarge
-
-    def unsupported(self, spec: ModuleSpec) -> None:
-        """Say that a part of the language is not built yet, rather than leave it out in silence."""
-        for key in ("init", "parametrize", "requires_grad", "extra_repr", "apply", "hooks"):
-            value = getattr(spec.modifiers, key, None)
-            if value is not None:
-                self.found.add(
-                    "not-supported-yet", f"`{key}` is not built by this version of confnet", spec.span, help="set it in Python after the build"
-                )
 
     def referenced(self, node: Scalar, place: _Place) -> ModulePlan | None:
         """The module that a `$` value is: an argument of type `module`, or the name of a layer."""
@@ -303,7 +314,7 @@ class _Resolver:
             )  # fmt: skip
             return BROKEN
         definition = self.definition(spec, plan.base, place)
-        return replace(plan, definition=definition, constants=self.read_constants(spec.body, place), chain=place.names.chain)
+        return replace(plan, definition=definition, constants=self.read_constants(spec, place), chain=place.names.chain)
 
     def call(self, name: object, given: Written, place: _Place, key: Scalar) -> ModulePlan:
         """Call the layer or definition of a name with arguments."""
@@ -370,7 +381,7 @@ class _Resolver:
     def module_value(self, spec: ModuleSpec, place: _Place) -> object:
         plan = self.optional(spec, place)
         if isinstance(plan, Share):
-            self.error("invalid-share", "a share cannot be an argument", spec.span, place)
+            self.error("invalid-share", "a share cannot be an argument", spec.span, place, help="write the module out, or make it a child")
             return UNKNOWN_VALUE
         return UNKNOWN_VALUE if plan is BROKEN else plan
 
@@ -395,7 +406,8 @@ class _Resolver:
         body = definition.module.body or _NO_BODY
         chain = place.names.chain
         if key is not None:
-            chain = (Note(f"in `{definition.name}`, instantiated", given.span), *chain)
+            note = Note(f"in `{definition.name}`, instantiated", given.span)
+            chain = chain if note in chain else (note, *chain)  # a recursion passes the same place many times
         inner = _Place(scope, Names(scope.names.table, chain), place.depth + 1)
         errors = len(self.found.found)
         names, own = self.arguments(definition.name, body.args, given, place, inner)
@@ -407,7 +419,9 @@ class _Resolver:
             self.counted(given.span, place, max(plan.size - 1, 0))
             return plan
         names = self.constants(body.let, names)
-        self.requirements(body.require, names)
+        if not self.requirements(body.require, names):
+            self.resolved[identity] = BROKEN
+            return BROKEN
         plan = self.owned(self.module(definition.module, replace(inner, names=names)), [a.name for a in body.args], own)
         self.resolved[identity] = plan
         return plan
@@ -416,7 +430,7 @@ class _Resolver:
         """The plan with the args of its definition among its constants: an instance can be asked for them."""
         if plan is BROKEN or plan.definition is None:
             return plan
-        own = {name: values[name] for name in args if _is_plain(values.get(name, UNKNOWN_VALUE))}
+        own = {name: values[name] for name in args if is_plain(values.get(name, UNKNOWN_VALUE))}
         return replace(plan, constants={**plan.constants, **own}, own_args=tuple(own))
 
     def arguments(
@@ -454,67 +468,72 @@ class _Resolver:
             names = names.with_names({constant.name: self.values.value(constant.value, names)})
         return names
 
-    def requirements(self, require: tuple[RequireSpec, ...], names: Names) -> None:
+    def requirements(self, require: tuple[RequireSpec, ...], names: Names) -> bool:
+        """Whether every condition holds. What is built on values that break one would only be wrong again."""
+        met = True
         for item in require:
             condition = Scalar(item.condition.text, item.condition.text, item.span, item.condition.style, item.condition.first_line, item.condition.indent)
             value = self.values.scalar(condition, names)
             if value is not UNKNOWN_VALUE and not value:
                 message = self.values.text(Scalar(None, str(item.message.value), item.message.span), names)
                 self.values.error("requirement", message, item.span, names)
+                met = False
+        return met
 
     # --- composites and containers --------------------------------------------------------------------------------
 
     def composite(self, spec: ModuleSpec, place: _Place) -> ModulePlan:
         body = spec.body or _NO_BODY
-        if body.let or body.require:
-            if not self.is_definition(spec):
-                names = self.constants(body.let, place.names)
-                self.requirements(body.require, names)
-                place = replace(place, names=names)
         definition = self.definition(spec, "Module", place)
-        children = self.children(body, place)
+        children, places = self.children(body, place)
         parameters = {p.text if isinstance(p, Scalar) else p.name.text: self.parameter(p, place) for p in body.parameters or ()}
         buffers = {b.text if isinstance(b, Scalar) else b.name.text: self.buffer(b, place) for b in body.buffers or ()}
-        self.distinct(body, children, place)
+        for name in self.clashes(body, children, place):
+            parameters.pop(name, None)
+            buffers.pop(name, None)
         plan = ModulePlan(
             "Module",
             spec.span,
             definition=definition,
             children=children,
+            places=places,
             parameters=parameters,
             buffers=buffers,
-            constants=self.read_constants(body, place),
+            constants=self.read_constants(spec, place),
             ties=tuple(tie for tie in (self.tie(tie, place) for tie in body.tie) if tie),
             chain=place.names.chain,
         )
         return replace(plan, size=1 + _total(children.values()))
 
-    def is_definition(self, spec: ModuleSpec) -> bool:
-        """Whether the constants of a body are settled already, by the definition or document that it belongs to."""
-        return id(spec) in self.own_scope
-
-    def children(self, body: BodySpec, place: _Place) -> dict[str, ModulePlan | Share | None]:
+    def children(
+        self, body: BodySpec, place: _Place
+    ) -> tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]:
+        """The children of a composite, and where each stands."""
         found: dict[str, ModulePlan | Share | None] = {}
+        places: dict[str, Span] = {}
         for name, plan, span in self.expand(body.children or (), place):
             assert name is not None
             if name in found:
-                self.error("duplicate-name", f"the child `{name}` stands twice", span, place)
-            elif self.attribute(name, span, place, "a child"):
-                found[name] = plan
-        return found
+                self.error("duplicate-name", f"the child `{name}` stands twice", span, place, help="rename one of the two")
+            elif self.attribute(name, span, place, "a child") or name in MODULE_ATTRIBUTES:
+                found[name] = plan  # under a reserved name as well: code that uses it is not wrong once more
+                places[name] = span
+        return found, places
 
     def container(self, layer: LayerSpec, place: _Place) -> ModulePlan:
         children: dict[str, ModulePlan | Share | None] = {}
+        places: dict[str, Span] = {}
         base = layer.name.text
         for name, plan, span in self.expand(layer.items or (), place):
             if plan is None:  # a container has no attribute to be None: the item is left out
                 continue
             key = str(len(children)) if name is None else name
             if key in children:
-                self.error("duplicate-name", f"the item `{key}` stands twice", span, place)
+                self.error("duplicate-name", f"the item `{key}` stands twice", span, place, help="rename one of the two")
             elif name is None or self.item_name(key, base, span, place):
                 children[key] = plan
-        plan = ModulePlan(base, layer.span, children=children, chain=place.names.chain)
+                places[key] = span
+        plan = ModulePlan(base, layer.span, children=children, places=places, chain=place.names.chain)
         return replace(plan, size=1 + _total(children.values()))
 
     def expand(
@@ -526,7 +545,7 @@ class _Resolver:
                 yield from self.repeated(item.repeat, item.name, place)
             elif item.module is not None:
                 name = self.values.text(item.name, place.names) if item.name else None
-                yield name, self.optional(item.module, place), item.span
+                yield name, self.optional(item.module, place), item.span if item.name else item.module.span
 
     def repeated(
         self, repeat: RepeatSpec, pattern: Scalar | None, place: _Place
@@ -559,8 +578,8 @@ class _Resolver:
 
     def attribute(self, name: str, span: Span, place: _Place, what: str) -> bool:
         """Whether a name may be an attribute of a composite."""
-        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__") or name == "self":
-            self.error("invalid-name", f"`{name}` cannot name {what}", span, place, help="use letters, digits and underscores")
+        if not is_identifier(name):
+            self.error("invalid-name", f"`{name}` cannot name {what}", span, place, help=name_help(name))
         elif name in MODULE_ATTRIBUTES:
             self.error("reserved-name", f"`{name}` is an attribute of every `nn.Module`", span, place, help="choose another name")
         else:
@@ -570,15 +589,17 @@ class _Resolver:
     def item_name(self, name: str, base: str, span: Span, place: _Place) -> bool:
         """Whether a name may be a key of a container."""
         if not name or "." in name:
-            self.error("invalid-name", f"`{name}` cannot name an item: it is empty or holds a dot", span, place)
+            help = f"a dot separates the names of a path; write `{name.replace('.', '_')}`" if name else "give it a name"
+            self.error("invalid-name", f"`{name}` cannot name an item", span, place, help=help)
         elif name in MODULE_ATTRIBUTES or base == "ModuleDict" and name in ("keys", "values", "items", "pop", "clear", "update"):
             self.error("reserved-name", f"`{name}` is an attribute of every `{base}`", span, place, help="choose another name")
         else:
             return True
         return False
 
-    def distinct(self, body: BodySpec, children: AnyMapping[str, object], place: _Place) -> None:
-        """Children, parameters, buffers and methods of one module share one set of names."""
+    def clashes(self, body: BodySpec, children: AnyMapping[str, object], place: _Place) -> set[str]:
+        """The names used twice: children, parameters, buffers and methods of one module share one set of names."""
+        found = set()
         taken = dict.fromkeys(children, "child")
         groups: list[tuple[str, Iterable[Scalar]]] = [
             ("parameter", [p if isinstance(p, Scalar) else p.name for p in body.parameters or ()]),
@@ -588,9 +609,14 @@ class _Resolver:
         for what, names in groups:
             for name in names:
                 if name.text in taken:
-                    self.error("duplicate-name", f"`{name.text}` is a {taken[name.text]} and a {what}", name.span, place)
-                elif self.attribute(name.text, name.span, place, f"a {what}"):
+                    self.error(
+                        "duplicate-name", f"`{name.text}` is a {taken[name.text]} and a {what}", name.span, place,
+                        help="rename one of the two",
+                    )  # fmt: skip
+                    found.add(name.text)
+                elif what == "method" or self.attribute(name.text, name.span, place, f"a {what}"):
                     taken[name.text] = what
+        return found
 
     # --- parameters, buffers, ties --------------------------------------------------------------------------------
 
@@ -618,14 +644,15 @@ class _Resolver:
         self.error("invalid-type", f"`{value}` is not a dtype", node.span, place, help="write a name such as `float32` or `int64`")
         return None
 
-    def init(self, node: Node, shape: tuple[int, ...], place: _Place) -> InitPlan | None:
+    def init(self, node: Node, shape: tuple[int, ...] | None, place: _Place) -> InitPlan | None:
         """An initialiser: a name, or a mapping of a name to its arguments, or `{value: code}`."""
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return self.initializer(node, None, shape, place)
         if isinstance(node, Mapping) and len(node.entries) == 1:
             key, arguments = node.entries[0]
             if key.text == "value" and isinstance(arguments, Scalar):
-                return InitPlan("", (), {}, _code(arguments, "value"), node.span)
+                code = self.code(arguments, place)
+                return InitPlan("", (), {}, code, mentioned([code.text], place.names), node.span)
             return self.initializer(key, arguments, shape, place)
         self.error(
             "invalid-init", "an initialiser is a name, or a mapping of one name to its arguments", node.span, place,
@@ -633,21 +660,25 @@ class _Resolver:
         )  # fmt: skip
         return None
 
-    def initializer(self, key: Scalar, arguments: Node | None, shape: tuple[int, ...], place: _Place) -> InitPlan | None:
+    def initializer(self, key: Scalar, arguments: Node | None, shape: tuple[int, ...] | None, place: _Place) -> InitPlan | None:
         known = initializer(key.text)
+        registered = DEFAULT_REGISTRY.initializers
+        if known is None and key.text in registered:
+            positional, keywords = self.bound(registered[key.text].after(1), Written.read(arguments, key.span), place)
+            return None if positional is None else InitPlan(key.text, positional, keywords, None, {}, key.span)
         if known is None:
-            guess = closest(key.text, initializer_names())
-            help = f"did you mean `{guess}`?" if guess else "the initialisers are those of `torch.nn.init`"
+            guess = closest(key.text, [*initializer_names(), *registered])
+            help = f"did you mean `{guess}`?" if guess else "the initialisers are those of `torch.nn.init`, and registered ones"
             self.error("unknown-initializer", f"there is no initialiser `{key.text}`", key.span, place, help=help)
             return None
-        if not known.takes_shape(shape):
+        if shape is not None and not known.takes_shape(shape):
             wanted = f"at least {known.min_dimensions}" if known.max_dimensions != known.min_dimensions else str(known.min_dimensions)
             self.error(
                 "invalid-init", f"`{key.text}` needs {wanted} dimensions, and the shape {list(shape)} has {len(shape)}", key.span, place
             )
             return None
         positional, keywords = self.bound(known, Written.read(arguments, key.span), place)
-        return None if positional is None else InitPlan(key.text, positional, keywords, None, key.span)
+        return None if positional is None else InitPlan(key.text, positional, keywords, None, {}, key.span)
 
     def buffer(self, spec: BufferSpec | Scalar, place: _Place) -> BufferPlan | None:
         if isinstance(spec, Scalar):
@@ -661,7 +692,7 @@ class _Resolver:
         if spec.shape is not None:
             value = self.values.scalar(spec.fill, place.names) if spec.fill is not None else 0
         elif isinstance(spec.value, Scalar) and isinstance(spec.value.value, str):
-            code = self.code(spec.value, "value", place)
+            code = self.code(spec.value, place)
         else:
             value = self.values.value(spec.value, place.names)
             if not _is_numeric(value):
@@ -669,15 +700,15 @@ class _Resolver:
                 value = 0
         return BufferPlan(value, code, shape, dtype, persistent, spec.span)
 
-    def code(self, node: Scalar, form: str, place: _Place) -> Code:
+    def code(self, node: Scalar, place: _Place) -> Code:
         if node.style == ">" or not (node.one_line or node.style == "|"):
             self.error("folded-code", "code on several lines needs a block", node.span, place, help="write it below `|`")
-        return _code(node, form)
+        return code_of(node, "value")
 
     def tie(self, spec: TieSpec, place: _Place) -> Tie | None:
         if not self.values.condition(spec.when, place.names):
             return None
-        return Tie(self.values.text(spec.name, place.names), self.values.text(spec.to, place.names), spec.span)
+        return Tie(self.values.text(spec.name, place.names), self.values.text(spec.to, place.names), spec.span, spec.to.span)
 
     # --- classes --------------------------------------------------------------------------------------------------
 
@@ -690,13 +721,8 @@ class _Resolver:
         inputs = self.inputs(body.inputs, place)
         methods: dict[str, Method] = {}
         if body.forward is not None:
-            methods["forward"] = Method("forward", inputs, _code(body.forward, "body"))
-        for method in body.methods:
-            name = method.name.text
-            if name == "forward" or name in methods:
-                self.error("duplicate-name", f"the method `{name}` stands twice", method.span, place)
-            elif self.attribute(name, method.span, place, "a method"):
-                methods[name] = Method(name, self.inputs(method.inputs, place), _code(method.forward, "body"))
+            methods["forward"] = Method("forward", inputs, code_of(body.forward, "body"))
+        methods.update(self.methods(body.methods, place))
         description = str(body.description.value) if isinstance(body.description, Scalar) else ""
         name = spec.label if is_layer_key(spec.label) else camel_case(spec.label)
         identity = f"{spec.span.file}:{spec.span.line}:{spec.span.column}:{base}"
@@ -704,6 +730,20 @@ class _Resolver:
         members = frozenset({*methods, *_written_names(body)})
         made = self.made[key] = Definition(name, identity, base, methods, names, members, description, spec.span)
         return made
+
+    def methods(self, specs: Iterable[MethodSpec], place: _Place) -> dict[str, Method]:
+        """The methods by name; one that may not be called so is reported, and kept for the code that calls it."""
+        found: dict[str, Method] = {}
+        for spec in specs:
+            name = spec.name.text
+            if name == "forward":
+                self.error(
+                    "reserved-name", "`forward` is no further method", spec.span, place, help="write `forward:` beside `methods:`"
+                )  # fmt: skip
+                continue
+            self.attribute(name, spec.span, place, "a method")
+            found[name] = Method(name, self.inputs(spec.inputs, place), code_of(spec.forward, "body"))
+        return found
 
     def inputs(self, specs: tuple[InputSpec, ...] | None, place: _Place) -> tuple[Input, ...]:
         if specs is None:
@@ -718,19 +758,50 @@ class _Resolver:
                 self.error("invalid-default", "the default of an input is the same for every instance", spec.default.span, place, help="write the value itself, or read the arg in the code")
         return Input(spec.name, not spec.has_default, default, spec, spec.span)
 
-    def read_constants(self, body: BodySpec, place: _Place) -> dict[str, object]:
+    def read_constants(self, spec: ModuleSpec, place: _Place) -> dict[str, object]:
         """The args and constants that the code of a body may read: every name in force that the code mentions."""
+        body = spec.body or _NO_BODY
         texts = [str(body.forward.value)] if body.forward is not None else []
         texts += [str(method.forward.value) for method in body.methods]
         texts += [str(b.value.value) for b in body.buffers or () if isinstance(b, BufferSpec) and isinstance(b.value, Scalar)]
-        for spec in body.parameters or ():
-            if isinstance(spec, ParameterSpec) and isinstance(spec.init, Mapping):
-                texts += [str(plain(spec.init))]
-        mentioned = set(re.findall(r"[^\W\d]\w*", "\n".join(texts)))
-        return {name: value for name, value in place.names.table.items() if name in mentioned and _is_plain(value)}
+        inits = (p.init for p in body.parameters or () if isinstance(p, ParameterSpec))
+        texts += [str(plain(init)) for init in inits if isinstance(init, Mapping)]
+        hooks = (spec.modifiers.hooks if spec.modifiers is not None else None) or ()
+        rules = (spec.modifiers.apply if spec.modifiers is not None else None) or ()
+        texts += [str(hook.do.value) for hook in hooks if hook.do is not None]
+        texts += [str(plain(rule.init)) for rule in rules if isinstance(rule.init, Mapping)]
+        return mentioned(texts, place.names)
 
     def error(self, code: str, message: str, span: Span | None, place: _Place, *, help: str = "") -> None:
         self.values.error(code, message, span, place.names, help=help)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacedTools:
+    """What the reading of rules needs of the resolver, at one place."""
+
+    resolver: _Resolver
+    place: _Place
+
+    @property
+    def found(self) -> Collector:
+        return self.resolver.found
+
+    @property
+    def values(self) -> Values:
+        return self.resolver.values
+
+    def call_arguments(self, callee: Takes, given: Written) -> tuple[tuple[object, ...] | None, dict[str, object]]:
+        return self.resolver.bound(callee, given, self.place)
+
+    def init(self, node: Node) -> InitPlan | None:
+        return self.resolver.init(node, None, self.place)
+
+    def dtype(self, node: Scalar | None) -> str | None:
+        return self.resolver.dtype(node, self.place)
+
+    def methods(self, specs: Iterable[MethodSpec]) -> dict[str, Method]:
+        return self.resolver.methods(specs, self.place)
 
 
 _NO_BODY = BodySpec(span=Span("", 1, 1, 1, 1))
@@ -741,11 +812,6 @@ def _written_names(body: BodySpec) -> Iterable[str]:
     keys: list[Scalar | None] = [item.name for item in body.children or ()]
     keys += [item if isinstance(item, Scalar) else item.name for item in (*(body.parameters or ()), *(body.buffers or ()))]
     return [key.text for key in keys if key is not None and "$" not in key.text]
-
-
-def _code(node: Scalar, form: str) -> Code:
-    text = node.value if isinstance(node.value, str) else node.text
-    return Code(text, node.span.file, node.first_line, node.indent, node.span, "value" if form == "value" else "body")
 
 
 def _total(plans: Iterable[object]) -> int:
@@ -775,15 +841,6 @@ def _freeze(value: object, kept: list[object]) -> object:
         kept.append(value)
         return ("module", id(value))
     return (type(value).__name__, repr(value))
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a value can be an attribute that code reads: data, not a module or the name of a layer."""
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    if isinstance(value, dict):
-        return all(_is_plain(item) for item in value.values())
-    return value is None or isinstance(value, bool | int | float | str | range | DTypeName)
 
 
 def _is_numeric(value: object) -> bool:

@@ -316,8 +316,12 @@ class _Reader:
             isinstance(event, yaml.ScalarEvent) and event.tag == "!"
         )
         if tagged:
+            tag, span = str(event.tag).replace("tag:yaml.org,2002:", "!!", 1), self.span(event)
             self.found.add(
-                "tag", f"the tag `{event.tag}` is not allowed: a file is plain data", self.span(event), help="remove the tag"
+                "tag",
+                f"the tag `{tag}` is not allowed: a file is plain data",
+                Span(self.name, span.line, span.column, span.line, span.column + len(tag)),
+                help="remove the tag",
             )
         before = self.nodes
         if event.anchor is not None:
@@ -462,6 +466,9 @@ class _Reader:
 
     def syntax_error(self, error: yaml.MarkedYAMLError) -> ConfnetError:
         mark = error.problem_mark or error.context_mark
+        open_quote = "quoted scalar" in (error.context or "") and "end of" in (error.problem or "")
+        if open_quote and error.context_mark:  # where the file ends tells nothing; where the quote begins does
+            mark = error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
         # libyaml points behind the last line when a file ends too early: show the last line that holds something.
         if line >= len(self.lines) and self.lines:
@@ -473,7 +480,7 @@ class _Reader:
             f"{error.context or ''} {error.problem or ''}", self.lines[line] if self.lines else "", column
         )
         notes = []
-        if error.context_mark and error.problem_mark and error.context_mark.line < line:
+        if error.context_mark and error.problem_mark and error.context_mark.line < line and not open_quote:
             begin = error.context_mark
             place = Span(self.name, begin.line + 1, begin.column + 1, begin.line + 1, begin.column + 2)
             notes.append(Note("while reading what begins", place))
@@ -497,8 +504,10 @@ def _explain(problem: str, line: str, column: int) -> tuple[str, str, str]:
         )
     if "alias" in problem:
         return "yaml-syntax", "`*` begins an alias in YAML", 'quote a text that begins with `*`: `"*.conv"`'
+    if "quoted scalar" in problem and "end of" in problem:
+        return "yaml-syntax", "this quoted text is not closed", f"write {character or 'the quote'} at its end"
     if "quoted scalar" in problem:
-        return "yaml-syntax", "this quoted text is not closed, or holds a wrong escape", "close the quote; in \"...\" write `\\\\` for a backslash"
+        return "yaml-syntax", "this quoted text holds a wrong escape", "write `\\\\` for a backslash, or use single quotes"
     if "cannot start any token" in problem:
         return "yaml-syntax", f"`{character}` cannot begin a value", f"quote a text that begins with `{character}`"
     if "flow" in problem:
@@ -509,6 +518,8 @@ def _explain(problem: str, line: str, column: int) -> tuple[str, str, str]:
         )
     if "could not find expected ':'" in problem:
         return "yaml-syntax", "a key without `:`", "write `key: value`; a space follows the colon"
+    if character and character in "}],":
+        return "yaml-syntax", f"`{character}` closes nothing here", "write `key: value`; a space follows the colon, and brackets come in pairs"
     if "block collection" in problem or "block mapping" in problem or "block sequence" in problem:
         return "yaml-syntax", "this line does not fit the indentation above it", "align it with its siblings"
     if "anchor" in problem:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, Note, Span
+from confnet.language.code import Code
 from confnet.language.expressions import Expression, Template
 from confnet.language.grammar import LanguageError
+from confnet.plan import DTypeName
 from confnet.source import Mapping, Node, Scalar, Sequence
 
-__all__ = ["Names", "Values"]
+__all__ = ["Names", "Values", "code_of", "is_plain", "mentioned", "part_of"]
 
 MAX_ELEMENTS = 2**62
 
@@ -150,6 +155,27 @@ class Values:
     def error(self, code: str, message: str, span: Span | None, names: Names, *, help: str = "") -> None:
         """Report a mistake, with the chain of places that led here."""
         self.found.add(code, message, span, help=help, notes=names.chain)
+
+
+def mentioned(texts: Iterable[str], names: Names) -> dict[str, object]:
+    """The args and constants in force that code mentions, as far as they are data that code can read."""
+    words = set(re.findall(r"[^\W\d]\w*", "\n".join(texts)))
+    return {name: value for name, value in names.table.items() if name in words and is_plain(value)}
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value can be an attribute that code reads: data, not a module or the name of a layer."""
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(is_plain(item) for item in value.values())
+    return value is None or isinstance(value, bool | int | float | str | range | DTypeName)
+
+
+def code_of(node: Scalar, form: Literal["body", "value"]) -> Code:
+    """A scalar as code."""
+    text = node.value if isinstance(node.value, str) else node.text
+    return Code(text, node.span.file, node.first_line, node.indent, node.span, form)
 
 
 def part_of(node: Scalar, error: LanguageError) -> Span:

@@ -40,9 +40,17 @@ from tests.references.vit import VisionTransformer
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 
-GPT2 = {"vocab_size": 61, "n_positions": 16, "n_embd": 24, "n_layer": 2, "n_head": 3}
-INCEPTION = {"in_channels": 8, "ch1x1": 4, "ch3x3red": 5, "ch3x3": 6, "ch5x5red": 3, "ch5x5": 4, "pool_proj": 2}
-RESNET = {"width": 4, "num_classes": 5}
+GPT2: dict[str, Any] = {"vocab_size": 61, "n_positions": 16, "n_embd": 24, "n_layer": 2, "n_head": 3}
+INCEPTION: dict[str, Any] = {
+    "in_channels": 8,
+    "ch1x1": 4,
+    "ch3x3red": 5,
+    "ch3x3": 6,
+    "ch5x5red": 3,
+    "ch5x5": 4,
+    "pool_proj": 2,
+}
+RESNET: dict[str, Any] = {"width": 4, "num_classes": 5}
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,9 @@ def tokens(high: int, *shape: int) -> Tensor:
 
 
 CASES = [
-    Case("mlp.yaml", {"in_features": 12, "hidden": [9, 7], "out_features": 4}, partial(MLP, 12, [9, 7], 4), images(5, 12)),
+    Case(
+        "mlp.yaml", {"in_features": 12, "hidden": [9, 7], "out_features": 4}, partial(MLP, 12, [9, 7], 4), images(5, 12)
+    ),
     Case(
         "mlp.yaml",
         {"in_features": 12, "hidden": [9, 7, 8], "out_features": 4, "dropout": 0.3},
@@ -115,7 +125,15 @@ CASES = [
     ),
     Case(
         "vit.yaml",
-        {"image_size": 12, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5, "dropout": 0.2},
+        {
+            "image_size": 12,
+            "patch_size": 4,
+            "embed_dim": 24,
+            "depth": 2,
+            "num_heads": 3,
+            "num_classes": 5,
+            "dropout": 0.2,
+        },
         partial(VisionTransformer, 12, 4, 24, 2, 3, 5, 0.2),
         images(2, 3, 12, 12),
     ),
@@ -191,7 +209,9 @@ def leaves(value: Any) -> Iterator[Tensor]:
 def fresh(inputs: tuple[Any, ...], dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
     """Copies of the inputs, to be differentiated where that is possible."""
     return tuple(
-        value.detach().to(dtype).clone().requires_grad_() if isinstance(value, Tensor) and value.is_floating_point() else value
+        value.detach().to(dtype).clone().requires_grad_()
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
         for value in inputs
     )
 
@@ -250,7 +270,7 @@ def assert_equal(built: nn.Module, reference: nn.Module, inputs: tuple[Any, ...]
     for name, gradient in wanted_gradients.items():
         assert (gradient is None) == (gradients[name] is None), name
         if gradient is not None:
-            close(gradients[name], gradient, msg=lambda text, name=name: f"gradient of {name}: {text}")
+            close(gradients[name], gradient, msg=partial("gradient of {}: {}".format, name))
     close(built.state_dict(), reference.state_dict())
 
 
@@ -323,7 +343,7 @@ def test_resnet_equals_torchvisions(variant: str, training: bool) -> None:
     )
     built.double().train(training)
     reference.double().train(training)
-    inputs = torch.randn(2, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(2, 3, 40, 40, dtype=torch.float64, requires_grad=True)
     other = inputs.detach().clone().requires_grad_()
     result, wanted = built(inputs), reference(other)
     torch.testing.assert_close(result, wanted)
@@ -331,7 +351,7 @@ def test_resnet_equals_torchvisions(variant: str, training: bool) -> None:
     wanted.square().sum().backward()
     torch.testing.assert_close(inputs.grad, other.grad)
     for (name, value), expected in zip(built.named_parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(value.grad, expected.grad, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(value.grad, expected.grad, msg=partial("{}: {}".format, name))
     torch.testing.assert_close(built.state_dict(), reference.state_dict())
 
 
@@ -370,8 +390,8 @@ def test_gpt2_ties_its_head() -> None:
     assert "lm_head.weight" not in dict(model.named_parameters())
     assert not [name for name in model.state_dict() if "position_ids" in name]
     weights = model.transformer.h[0].mlp.c_fc  # type: ignore[union-attr, index]
-    assert weights.weight.std().item() == pytest.approx(0.02, rel=0.1)  # type: ignore[union-attr]
-    assert not weights.bias.any()  # type: ignore[union-attr]
+    assert weights.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert not weights.bias.any()
 
 
 def test_autoencoder_methods_are_its_halves() -> None:
@@ -411,7 +431,11 @@ def test_unet_lstm_and_multi_head_take_the_inputs_their_contracts_name() -> None
     [
         ("gpt2.yaml", {"n_head": 7}, "n_embd (768) must be a multiple of n_head (7)"),
         ("vit.yaml", {"patch_size": 15}, "image_size (224) must be a multiple of patch_size (15)"),
-        ("lenet5.yaml", {"image_size": 8}, "the image of 8 pixels is too small; give it more padding or a smaller kernel"),
+        (
+            "lenet5.yaml",
+            {"image_size": 8},
+            "the image of 8 pixels is too small; give it more padding or a smaller kernel",
+        ),
         ("resnet.yaml", {"layers": [2, 2, 2]}, "layers takes four numbers of blocks, each at least 1"),
     ],
 )
@@ -437,6 +461,7 @@ def test_compiles_to_one_graph(case: Case) -> None:
 
 
 @every_case
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.lstm._flat_weights")  # torch's own, about any LSTM
 def test_exports(case: Case) -> None:
     model, inputs = case.build().eval(), case.inputs()
     program = torch.export.export(model, inputs)
@@ -572,10 +597,10 @@ def test_pickles_into_a_fresh_process(case: Case, loaded_elsewhere: dict[str, st
 
 def test_train_digits_reaches_97_percent() -> None:
     spec = importlib.util.spec_from_file_location("train_digits", EXAMPLES / "train_digits.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     begin = time.perf_counter()
-    accuracy = script.train()
-    assert accuracy >= 0.97
+    assert script.train() >= 0.97
     assert time.perf_counter() - begin < 120

@@ -18,8 +18,9 @@ __all__ = ["Argument", "Bound", "Callee", "Fault", "Problem", "Rule", "Takes", "
 class Argument:
     """One argument: its type (in the language of `confnet.catalog.types`), default and bounds.
 
-    The bounds `ge`, `gt`, `le`, `lt` hold for a number and for every number in a list; `choices` are the only
-    values allowed, if there are any (null stands where the type allows it). `settable` tells that a rule may set it on a built module (`apply: set`).
+    The bounds `ge`, `gt`, `le`, `lt` hold for a number and for every number in a list. `choices` are the only values
+    allowed, if there are any (null stands where the type allows it). `settable` tells that a rule may set the
+    argument on a built module (`apply: set`).
     """
 
     name: str
@@ -416,7 +417,7 @@ def _bounds(argument: Argument) -> str:
 
 
 def _plain(number: float) -> str:
-    return show(int(number)) if isinstance(number, float) and number.is_integer() else show(number)
+    return show(int(number)) if float(number).is_integer() else show(number)
 
 
 def _has_unknown(value: object) -> bool:

@@ -1,7 +1,7 @@
 """The curated list of the forward language: which functions of torch code may call, by exact name.
 
 The list is written by hand and grows by hand. What torch says about each name (its arguments, what it returns) is
-added by `python -m confnet.build.introspect_functions`, which writes functions.json; `confnet.catalog.functions`
+added by `python -m confnet.builder.introspect_functions`, which writes functions.json; `confnet.catalog.functions`
 reads that. Only pure tensor functions belong here: nothing that takes a callable, a file or an object, nothing that
 reads or changes the state of the process, nothing that turns a tensor into a Python value, and no memory that was
 never written (`empty`, `resize_`).
@@ -93,7 +93,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     ),
     Group(
         "reductions",
-        torch="cumulative_trapezoid gradient std_mean trapezoid trapz var_mean",
+        torch="cumulative_trapezoid gradient segment_reduce std_mean trapezoid trapz var_mean",
         both="""
         all amax amin aminmax any argmax argmin bincount corrcoef count_nonzero cov cummax cummin cumprod cumsum diff
         dist histc histogram kthvalue logcumsumexp logsumexp max mean median min mode nanmean nanmedian nanquantile
@@ -159,7 +159,8 @@ GROUPS: Final[tuple[Group, ...]] = (
         rnn_relu_cell rnn_tanh_cell
         """,
         functional="""
-        bilinear conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d fold linear unfold
+        bilinear conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d fold grouped_mm linear
+        unfold
         """,
     ),
     Group("attention", functional="scaled_dot_product_attention"),
@@ -257,7 +258,10 @@ GROUPS: Final[tuple[Group, ...]] = (
 # Ways to call what torch does not describe, or describes too loosely; several forms are separated by `|`. `name=` may
 # be left out, `name*` takes any number of values by position, and what follows `*` is given by name.
 CORRECTED_FORMS: Final[dict[str, str]] = {
-    "torch.arange": "start, end=, step=, *, dtype=, device=, requires_grad= | *, end, start=, step=, dtype=, device=",
+    "torch.arange": (
+        "start, end=, step=, *, dtype=, device=, requires_grad= | "
+        "*, end, start=, step=, dtype=, device=, requires_grad="
+    ),
     "torch.as_tensor": "data, dtype=, device=",
     "torch.atleast_1d": "tensors*",
     "torch.atleast_2d": "tensors*",
@@ -280,30 +284,65 @@ CORRECTED_FORMS: Final[dict[str, str]] = {
     "functional.adaptive_max_pool1d": "input, output_size, return_indices=",
     "functional.adaptive_max_pool2d": "input, output_size, return_indices=",
     "functional.adaptive_max_pool3d": "input, output_size, return_indices=",
-    "functional.fractional_max_pool2d": (
-        "input, kernel_size, output_size=, output_ratio=, return_indices=, _random_samples="
-    ),
-    "functional.fractional_max_pool3d": (
-        "input, kernel_size, output_size=, output_ratio=, return_indices=, _random_samples="
-    ),
+    "functional.fractional_max_pool2d": "input, kernel_size, output_size=, output_ratio=, return_indices=",
+    "functional.fractional_max_pool3d": "input, kernel_size, output_size=, output_ratio=, return_indices=",
     "functional.max_pool1d": "input, kernel_size, stride=, padding=, dilation=, ceil_mode=, return_indices=",
     "functional.max_pool2d": "input, kernel_size, stride=, padding=, dilation=, ceil_mode=, return_indices=",
     "functional.max_pool3d": "input, kernel_size, stride=, padding=, dilation=, ceil_mode=, return_indices=",
+    "tensor.bfloat16": "",
+    "tensor.bool": "",
+    "tensor.byte": "",
+    "tensor.cdouble": "",
+    "tensor.cfloat": "",
+    "tensor.chalf": "",
+    "tensor.char": "",
+    "tensor.copy_": "src, non_blocking=",
     "tensor.cpu": "",
     "tensor.cuda": "device=, non_blocking=",
+    "tensor.double": "",
     "tensor.element_size": "",
+    "tensor.float": "",
     "tensor.get_device": "",
+    "tensor.half": "",
+    "tensor.int": "",
     "tensor.is_contiguous": "",
+    "tensor.long": "",
+    "tensor.ndimension": "",
     "tensor.new_tensor": "data, *, dtype=, device=, requires_grad=",
     "tensor.nonzero": "*, as_tuple=",
     "tensor.numel": "",
     "tensor.nelement": "",
-    "tensor.to": "device=, dtype=, non_blocking=, copy= | dtype, non_blocking=, copy= | other, non_blocking=, copy=",
+    "tensor.short": "",
+    "tensor.to": "device=, dtype=, non_blocking=, copy= | dtype, non_blocking=, copy= | tensor, non_blocking=, copy=",
     "tensor.type": "dtype, non_blocking=",
 }
 
 # What comes back, where torch's schema does not tell or where it depends on the values of the arguments.
 CORRECTED_RESULTS: Final[dict[str, str]] = {
+    "tensor.bfloat16": "tensor",
+    "tensor.bool": "tensor",
+    "tensor.byte": "tensor",
+    "tensor.cdouble": "tensor",
+    "tensor.cfloat": "tensor",
+    "tensor.char": "tensor",
+    "tensor.double": "tensor",
+    "tensor.element_size": "number",
+    "tensor.float": "tensor",
+    "tensor.get_device": "number",
+    "tensor.half": "tensor",
+    "tensor.int": "tensor",
+    "tensor.is_contiguous": "flag",
+    "tensor.long": "tensor",
+    "tensor.ndimension": "number",
+    "tensor.nelement": "number",
+    "tensor.new_tensor": "tensor",
+    "tensor.nonzero": "unknown",
+    "tensor.numel": "number",
+    "tensor.short": "tensor",
+    "tensor.size": "unknown",
+    "tensor.stride": "unknown",
+    "tensor.type": "tensor",
+    "tensor.unique_consecutive": "unknown",
     "torch.broadcast_shapes": "unknown",
     "torch.broadcast_tensors": "tensors",
     "torch.can_cast": "flag",
@@ -312,18 +351,13 @@ CORRECTED_RESULTS: Final[dict[str, str]] = {
     "torch.meshgrid": "tensors",
     "torch.nonzero": "unknown",
     "torch.numel": "number",
+    "torch.pca_lowrank": "tensor*3",
     "torch.promote_types": "dtype",
     "torch.result_type": "dtype",
+    "torch.svd_lowrank": "tensor*3",
+    "torch.unique_consecutive": "unknown",
     "torch.unravel_index": "tensors",
     "torch.where": "unknown",
-    "tensor.element_size": "number",
-    "tensor.get_device": "number",
-    "tensor.is_contiguous": "flag",
-    "tensor.nonzero": "unknown",
-    "tensor.numel": "number",
-    "tensor.nelement": "number",
-    "tensor.size": "unknown",
-    "tensor.stride": "unknown",
 }
 
 # Functions whose result may be (a view of) an argument although the schema promises nothing: `dropout` in evaluation,
@@ -333,11 +367,11 @@ MAY_SHARE: Final[frozenset[str]] = frozenset(
     adjoint alpha_dropout as_strided as_tensor atleast_1d atleast_2d atleast_3d bfloat16 block_diag bool
     broadcast_tensors broadcast_to byte cartesian_prod cdouble cfloat chain_matmul chalf channel_shuffle char
     combinations conj conj_physical contiguous cpu cuda detach diagonal double dropout dropout1d dropout2d dropout3d
-    einsum expand_as feature_alpha_dropout feature_dropout flatten float fold half int istft linalg.diagonal
+    einsum expand_as feature_alpha_dropout feature_dropout flatten float half int istft linalg.diagonal
     linalg.matrix_power linalg.multi_dot long matrix_power meshgrid pad pixel_shuffle pixel_unshuffle positive ravel
     reshape_as resolve_conj resolve_neg short split_with_sizes sum_to_size tensordot to type type_as unflatten unfold
-    unsafe_chunk unsafe_split unsafe_split_with_sizes view_as where
-    """.split()
+    unsafe_chunk unsafe_split unsafe_split_with_sizes view_as
+    """.split()  # noqa: SIM905
 )
 
 # Arguments that a call may change in place, other than `input` under `inplace=True` (which the generator sees).

@@ -1,4 +1,4 @@
-"""The layers of torch.nn as data: `layers.json`, made by `confnet.build.introspect` and read without torch."""
+"""The layers of torch.nn as data: `layers.json`, made by `confnet.builder.introspect` and read without torch."""
 
 from __future__ import annotations
 

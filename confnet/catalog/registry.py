@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final, TypeVar, overload
@@ -28,6 +28,9 @@ __all__ = [
     "DEFAULT_REGISTRY",
     "Function",
     "Registry",
+    "applies",
+    "hook",
+    "initializer",
     "layer_names",
     "load_plugin",
     "lookup",
@@ -61,6 +64,9 @@ class Registry:
 
     layers: dict[str, Layer] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
+    hooks: dict[str, Function] = field(default_factory=dict)
+    initializers: dict[str, Function] = field(default_factory=dict)
+    applies: dict[str, Function] = field(default_factory=dict)
 
     @overload
     def register(self, obj: None = None, *, name: str | None = None) -> Callable[[_T], _T]: ...
@@ -77,14 +83,23 @@ class Registry:
         if is_module_class(obj):
             self._add_layer(obj, name)  # type: ignore[arg-type]
         elif callable(obj) and not isinstance(obj, type):
-            self._add_function(obj, name)
+            self._add_function(self.functions, obj, name)
         else:
             raise TypeError(f"`{obj!r}` is neither a subclass of `torch.nn.Module` nor a function")
         return obj
 
+    def register_in(self, table: dict[str, Function], obj: object, name: str | None) -> object:
+        """Add a function to one of the tables, as `register` does; usable as a decorator."""
+        if obj is None:
+            return lambda later: self.register_in(table, later, name)
+        if not callable(obj) or isinstance(obj, type):
+            raise TypeError(f"`{obj!r}` is not a function")
+        self._add_function(table, obj, name)
+        return obj
+
     def _add_layer(self, cls: type, name: str | None) -> None:
         name = cls.__name__ if name is None else name
-        if not isinstance(name, str) or not _LAYER_NAME.fullmatch(name):
+        if not _LAYER_NAME.fullmatch(name):
             raise ValueError(
                 f"`{name}` cannot name a layer: it must be an identifier that begins with a capital letter"
             )
@@ -96,17 +111,17 @@ class Registry:
         if known is None:
             self.layers[name] = layer_of_class(cls, name)
 
-    def _add_function(self, function: Callable[..., Any], name: str | None) -> None:
+    def _add_function(self, table: dict[str, Function], function: Callable[..., Any], name: str | None) -> None:
         name = getattr(function, "__name__", None) if name is None else name
         if not isinstance(name, str) or not _FUNCTION_NAME.fullmatch(name) or keyword.iskeyword(name):
             raise ValueError(f"`{name}` cannot name a function: register it under a `name` that is an identifier")
         if name in _TAKEN or name in initializer_names() or name in parametrization_names():
             raise ValueError(f"`{name}` has a meaning in files already: register the function under another `name`")
-        known = self.functions.get(name)
+        known = table.get(name)
         if known is not None and known.call is not function:
             raise ValueError(f"`{name}` is registered already, as another function: give this one another `name`")
         if known is None:
-            self.functions[name] = Function(name, function, signature_of_callable(function, 0))
+            table[name] = Function(name, function, signature_of_callable(function, 0))
 
     def lookup(self, name: str) -> Layer | None:
         """The layer called `name`, torch's or registered, or None."""
@@ -168,6 +183,21 @@ def register(obj: object = None, *, name: str | None = None) -> object:
     return DEFAULT_REGISTRY.register(obj, name=name)
 
 
+def hook(function: Any = None, *, name: str | None = None) -> Any:
+    """Register a hook: `fn(*what torch gives a hook of its kind, **arguments of the file)`. Usable as a decorator."""
+    return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.hooks, function, name)
+
+
+def initializer(function: Any = None, *, name: str | None = None) -> Any:
+    """Register an initialiser: `fn(tensor, **arguments of the file)` fills the tensor in place. Usable as a decorator."""
+    return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.initializers, function, name)
+
+
+def applies(function: Any = None, *, name: str | None = None) -> Any:
+    """Register a function for `call` in a rule: `fn(module, **arguments of the file)`. Usable as a decorator."""
+    return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.applies, function, name)
+
+
 def lookup(name: str, registry: Registry = DEFAULT_REGISTRY) -> Layer | None:
     """The layer called `name`, torch's or registered, or None."""
     return registry.lookup(name)
@@ -187,8 +217,3 @@ def load_plugin(name: str) -> ModuleType:
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
         raise ValueError(f"`{name}` is not the dotted name of a Python module")
     return importlib.import_module(name)
-
-
-def registered(registry: Registry = DEFAULT_REGISTRY) -> Mapping[str, Layer]:
-    """The registered layers by name."""
-    return dict(registry.layers)

@@ -86,4 +86,6 @@ def _missing(bound: Bound, node: ast.Call, parameters: Sequence[Parameter], labe
     missing = [p.name for p in parameters if p.required and p.name not in bound.arguments and p.name not in meant]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        bound.problems.append(Problem(node, "missing-argument", f"`{label}` misses the argument{'s' * (len(missing) > 1)} {names}"))
+        bound.problems.append(
+            Problem(node, "missing-argument", f"`{label}` misses the argument{'s' * (len(missing) > 1)} {names}")
+        )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from confnet.catalog.functions import Function, check_arguments, refusal_help, tensor_method
 from confnet.catalog.functions import names as allowed_names
-from confnet.catalog.functions import tensor_method
-from confnet.language.aliasing import changed_arguments, may_alias
-from confnet.language.binding import Bound, bind
+from confnet.language.binding import bind
+from confnet.language.builtin_calls import BuiltinCalls
 from confnet.language.kinds import (
     DICT,
-    FLAG,
     NONE,
     NUMBER,
     TENSOR,
@@ -23,20 +21,18 @@ from confnet.language.kinds import (
     Kind,
     ListKind,
     ModuleKind,
-    Parameter,
     Signature,
     TupleKind,
 )
 from confnet.language.names import BUILTINS, NAMESPACES, dotted
-from confnet.language.operands import FUNCTION_SPACES, TYPE_INFO, Operands
+from confnet.language.operands import TYPE_INFO
 from confnet.language.values import (
-    UNSETTLED,
+    BROKEN,
     Label,
     Labels,
     Value,
     describe,
     flat,
-    holds_module,
     join,
     join_kinds,
     modules_of,
@@ -54,27 +50,8 @@ DICT_METHODS = frozenset({"items", "keys", "values"})
 REGISTER = "a caller may register a Python function or layer that does it"
 NEVER_BY_NAME = frozenset({"forward", "__call__"})
 
-# name: (fewest, most positional arguments, keyword arguments)
-BUILTIN_ARGUMENTS: dict[str, tuple[int, int, frozenset[str]]] = {
-    "len": (1, 1, frozenset()),
-    "range": (1, 3, frozenset()),
-    "zip": (0, 1000, frozenset({"strict"})),
-    "enumerate": (1, 2, frozenset({"start"})),
-    "reversed": (1, 1, frozenset()),
-    "min": (1, 1000, frozenset()),
-    "max": (1, 1000, frozenset()),
-    "sum": (1, 2, frozenset({"start"})),
-    "abs": (1, 1, frozenset()),
-    "int": (1, 1, frozenset()),
-    "float": (1, 1, frozenset()),
-    "bool": (1, 1, frozenset()),
-    "list": (0, 1, frozenset()),
-    "tuple": (0, 1, frozenset()),
-}
-LAZY = frozenset({"zip", "enumerate", "reversed"})
 
-
-class Calls(Operands):
+class Calls(BuiltinCalls):
     """The kinds of calls."""
 
     def _call(self, node: ast.Call) -> Value:
@@ -95,7 +72,7 @@ class Calls(Operands):
                 return self._method_call(node, node.func, self.expression(owner), name)
         return self._call_value(node, self.expression(node.func))
 
-    # --- arguments --------------------------------------------------------------------------------------------------------
+    # --- arguments ---------------------------------------------------------------------------------
 
     def argument_values(self, node: ast.Call, skip: int = 0) -> dict[int, Value]:
         """The values of the arguments of a call by the identity of their nodes; modules among them are reported."""
@@ -122,16 +99,15 @@ class Calls(Operands):
                 help = "assign the result: `name = ...`"
                 self.report(keyword, "out-argument", "`out=` writes into its argument: it is not allowed in code", help)
 
-    def _bind(
-        self, node: ast.Call, parameters: Sequence[Parameter], label: str, variadic: bool, keywords: bool, skip: int = 0
-    ) -> Bound:
-        given = [keyword for keyword in node.keywords if keyword.arg != "out"]
-        bound = bind(
-            node, node.args[skip:], given, parameters, label, variadic=variadic, extra_keywords=keywords
-        )
-        for problem in bound.problems:
-            self.report(problem.node, problem.code, problem.message, problem.help)
-        return bound
+    def _check_arguments(self, node: ast.Call, function: Function) -> None:
+        """Report arguments that no form of a function of the allowlist takes."""
+        self._refuse_out(node)
+        keywords = {keyword.arg or "": keyword for keyword in node.keywords if keyword.arg != "out"}
+        count = sum(not isinstance(argument, ast.Starred) for argument in node.args)
+        for problem in check_arguments(function, count, list(keywords), starred=count < len(node.args)):
+            place = keywords.get(problem.keyword or "", node)
+            code = "wrong-argument-count" if problem.code == "too-many-arguments" else problem.code
+            self.report(place, code, problem.message, problem.help)
 
     def _signed_call(self, node: ast.Call, signature: Signature, label: str, skip: int = 0) -> Value:
         """A call of something whose signature is known: a module, a method, a registered function."""
@@ -158,7 +134,7 @@ class Calls(Operands):
             labels = labels | {Label("child", label)}
         return Value(signature.result, labels, labels)
 
-    # --- torch, F, math -----------------------------------------------------------------------------------------------------
+    # --- torch, F, math ----------------------------------------------------------------------------
 
     def _namespaced_call(self, node: ast.Call, path: str) -> Value:
         if path == CHECKPOINT:
@@ -168,68 +144,60 @@ class Calls(Operands):
         if path in GRAD_MODES:
             self.argument_values(node)
             self.report(node, "not-allowed-in-code", f"`{path}()` stands in a `with` statement only")
-            return Value(UNKNOWN)
+            return BROKEN
         if path in TYPE_INFO:
             self.argument_values(node)
             names = ", ".join(f"`{path}(dtype).{name}`" for name in TYPE_INFO[path])
             self.report(node, "not-allowed-in-code", f"`{path}` is read, not kept", f"write one of {names}")
-            return Value(UNKNOWN)
-        space, _, name = path.rpartition(".")
+            return BROKEN
         function = self.find_function(path)
         if function is None:
             self.argument_values(node)
             self.report(node.func, "unknown-function", f"`{path}` is not among the functions that code may call",
                         self._function_help(path))  # fmt: skip
-            return Value(UNKNOWN)
-        bound = Bound(open=True)
-        self._refuse_out(node)
-        if function.parameters is not None:
-            bound = self._bind(node, function.parameters, path, function.variadic, function.keywords)
+            return BROKEN
+        self._check_arguments(node, function)
         values = self.argument_values(node)
-        where: Literal["torch", "F"] = "F" if FUNCTION_SPACES.get(space) == "F" else "torch"
-        written = self._function_changes(node, where, name, bound, values, path)
-        full = path.removeprefix("torch.") if where == "torch" else name
-        labels = self._labels(values) if written or may_alias(full) or may_alias(name) else frozenset()
+        changed = self._changed_arguments(node, function, values)
+        for value in changed:
+            self.change(value, node, f"`{path}`")
+        labels = self._labels(values) if changed or function.view or function.name.endswith("_") else frozenset()
         symbolic = any(value.symbolic for value in values.values())
         return Value(function.result, labels, labels, symbolic=symbolic)
 
     def _function_help(self, path: str) -> str:
-        for space, key in (("torch.nn.functional.", "functional"), ("nn.functional.", "functional"), ("F.", "functional"),
-                           ("torch.", "torch")):  # fmt: skip
+        if refusal_help(path):
+            return refusal_help(path)
+        spaces = ("torch.nn.functional.", "nn.functional.", "F.", "torch.")
+        for space in spaces:
             if path.startswith(space):
+                key: Literal["torch", "functional"] = "torch" if space == "torch." else "functional"
                 near = self.suggestion(path.removeprefix(space), allowed_names(key))
                 return near.replace("`", f"`{space}", 1) if near else REGISTER
         return "`math` has `sqrt`, `log`, `exp`, `pi` and `inf` here" if path.startswith("math.") else REGISTER
 
-    def _function_changes(
-        self, node: ast.Call, space: Literal["torch", "F"], name: str, bound: Bound, values: dict[int, Value], path: str
-    ) -> bool:
-        """Record what a call changes in place; the answer is whether there is anything."""
+    def _changed_arguments(self, node: ast.Call, function: Function, values: dict[int, Value]) -> list[Value]:
+        """The arguments that a call of a function may change in place."""
+        places = [p.name for p in function.parameters or () if p.positional]
+        given: dict[str, ast.expr] = dict(zip(places, node.args, strict=False))
+        given.update({keyword.arg: keyword.value for keyword in node.keywords if keyword.arg})
+        names = list(function.mutates)
+        if function.name == "batch_norm" and _is_false(given.get("training", ast.Constant(False))):
+            names = []  # running statistics are only read then
+        if function.mutates_if_inplace and not _is_false(given.get("inplace", ast.Constant(False))):
+            names.append(places[0])
         starred = any(isinstance(argument, ast.Starred) for argument in node.args)
-        flags = [keyword for keyword in node.keywords if not _is_false(keyword.value)]
-        count = len(node.args)
-        while count > 1 and _is_false(node.args[count - 1]):
-            count -= 1
-        words = frozenset(keyword.arg or "" for keyword in flags)
-        reached = changed_arguments(space, name, 1000 if starred else count, words)
-        for parameter, place in reached:
-            for value in self._reached(node, parameter, place, values, starred):
-                self.change(value, node, f"`{path}`")
-        return bool(reached)
-
-    def _reached(
-        self, node: ast.Call, parameter: str, place: int, values: dict[int, Value], starred: bool
-    ) -> list[Value]:
-        if starred:
-            return list(values.values())
-        named = [values[id(k.value)] for k in node.keywords if k.arg in (parameter, "self", "input")[: 3 if not place else 1]]
-        return named or ([values[id(node.args[place])]] if place < len(node.args) else [])
+        if starred and (function.mutates or function.mutates_if_inplace):
+            return list(values.values())  # what `*` spreads may be the flag itself
+        return [values[id(given[name])] for name in names if name in given]
 
     def _math(self, node: ast.Call, path: str) -> Value:
         values = self.argument_values(node)
         most = MATH_FUNCTIONS[path]
         if node.keywords or not 1 <= len(node.args) <= most:
-            self.report(node, "wrong-argument-count", f"`{path}` takes {'1' if most == 1 else '1 or 2'} positional arguments")
+            self.report(
+                node, "wrong-argument-count", f"`{path}` takes {'1' if most == 1 else '1 or 2'} positional arguments"
+            )
         return Value(NUMBER, symbolic=any(value.symbolic for value in values.values()))
 
     def _checkpoint(self, node: ast.Call) -> Value:
@@ -239,15 +207,15 @@ class Calls(Operands):
             self.report(node, "missing-argument", "`checkpoint` needs `use_reentrant=False`", help)
         if not node.args or isinstance(node.args[0], ast.Starred):
             self.report(node, "missing-argument", "`checkpoint` needs a child to call")
-            return Value(UNKNOWN)
+            return BROKEN
         target = self.expression(node.args[0])
         if not modules_of(target.kind):
             self.report(node.args[0], "not-callable", "`checkpoint` takes a child of the module")
             self.argument_values(node, skip=1)
-            return Value(UNKNOWN)
+            return BROKEN
         return self._call_value(node, target, skip=1)
 
-    # --- names and attributes -------------------------------------------------------------------------------------------------
+    # --- names and attributes ----------------------------------------------------------------------
 
     def _named_call(self, node: ast.Call, func: ast.Name, name: str) -> Value:
         if self.is_local(name):
@@ -255,7 +223,7 @@ class Calls(Operands):
         if name in NAMESPACES or (name == "self" and self.scope.has_self):
             self.argument_values(node)
             self.report(func, "not-callable", f"`{name}` cannot be called in code")
-            return Value(UNKNOWN)
+            return BROKEN
         value = self.attribute(name)
         if value is not None:
             return self._call_value(node, value)
@@ -271,7 +239,7 @@ class Calls(Operands):
             self.report(func, "not-callable", "`forward` is not called by name", "move the code into a method")
         else:
             self.undefined(func, name)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _own_call(self, node: ast.Call, func: ast.Attribute, name: str) -> Value:
         value = self.attribute(name)
@@ -285,10 +253,10 @@ class Calls(Operands):
         self.argument_values(node)
         if name in NEVER_BY_NAME:
             self.report(func, "not-callable", "`forward` is not called by name", "move the code into a method")
-            return Value(UNKNOWN)
+            return BROKEN
         help = self.suggestion(name, [*self.scope.members, *self.scope.methods])
         self.report(func, "module-method", f"the module has no child or method `{name}` that code may call", help)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _own_method(self, node: ast.Call, name: str) -> Value:
         self.methods_called.add(name)
@@ -302,16 +270,20 @@ class Calls(Operands):
         called = self.source(node.args[0] if skip else node.func)
         if not isinstance(kind, ModuleKind):
             self.argument_values(node, skip)
+            if value.broken:
+                return BROKEN
             if kind == NONE:
                 self.report(node, "call-of-none", f"`{called}` is None here: it cannot be called")
             else:
-                self.report(node, "not-callable", f"`{called}` is {describe(kind)}: only modules and functions are called")
-            return Value(UNKNOWN)
+                self.report(
+                    node, "not-callable", f"`{called}` is {describe(kind)}: only modules and functions are called"
+                )
+            return BROKEN
         if kind.call is None:
             self.argument_values(node, skip)
             help = "call its items: `for layer in layers`" if kind.container else "give it a `forward`"
             self.report(node, "not-callable", f"{describe(kind)} has no forward: it cannot be called", help)
-            return Value(UNKNOWN)
+            return BROKEN
         signature = kind.call
         if not signature.changes and self._may_change_in_place(kind):
             signature = replace(signature, changes=frozenset({"*"}))
@@ -322,7 +294,7 @@ class Calls(Operands):
             self.in_place[id(kind)] = _has_inplace(kind)
         return self.in_place[id(kind)]
 
-    # --- methods ----------------------------------------------------------------------------------------------------------------
+    # --- methods -----------------------------------------------------------------------------------
 
     def _method_call(self, node: ast.Call, func: ast.Attribute, owner: Value, name: str) -> Value:
         kinds = list(options(owner.kind))
@@ -346,24 +318,24 @@ class Calls(Operands):
         code = "call-of-none" if kind == NONE else "unknown-method"
         reason = "text has no methods in code" if kind == TEXT else f"{describe(kind)} has no method `{name}` in code"
         self.report(func, code, reason)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _tensor_method(
         self, node: ast.Call, func: ast.Attribute, owner: Value, name: str, values: dict[int, Value]
     ) -> Value:
         method = tensor_method(name)
+        if owner.broken:
+            return BROKEN
         if method is None:
-            near = self.suggestion(name, allowed_names("tensor"))
+            near = refusal_help(name) or self.suggestion(name, allowed_names("tensor"))
             self.report(func, "unknown-method", f"`.{name}()` is not among the tensor methods that code may call", near)
-            return Value(UNKNOWN)
-        self._refuse_out(node)
-        if method.parameters is not None:
-            self._bind(node, method.parameters, f".{name}", method.variadic, method.keywords)
+            return BROKEN
+        self._check_arguments(node, method)
         in_place = method.in_place or name.endswith("_")
         if in_place:
             self.change(owner, node, f"`{name}`")
             self.grow(owner, node)
-        labels = owner.labels | self._labels(values) if in_place or may_alias(name) else frozenset()
+        labels = owner.labels | self._labels(values) if in_place or method.view else frozenset()
         symbolic = name in ("size", "numel", "dim") or owner.symbolic
         return Value(method.result, labels, labels, symbolic=symbolic)
 
@@ -380,7 +352,7 @@ class Calls(Operands):
         if name == "children" and kind.container:
             help = f"iterate over it: `for layer in {self.source(func.value)}`"
         self.report(func, "module-method", f"the method `{name}` of {describe(kind)} cannot be called in code", help)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _module_dict(self, kind: ModuleKind, name: str) -> Value:
         item = self._all_items(kind)
@@ -398,12 +370,17 @@ class Calls(Operands):
         fewest, most = LIST_METHODS[name]
         values = self.argument_values(node)
         if node.keywords or not fewest <= len(node.args) <= most:
-            self.report(node, "wrong-argument-count", f"`{name}` takes {'one argument' if fewest else 'at most one argument'}")
+            self.report(
+                node, "wrong-argument-count", f"`{name}` takes {'one argument' if fewest else 'at most one argument'}"
+            )
         local = isinstance(func.value, ast.Name) and self.is_local(func.value.id) and owner.fresh
         if not local:
             help = "make a list in the body and change that one: `list(...)` copies"
             self.report(func, "not-a-local-list", f"`{name}` is only for lists that the body makes", help)
             return Value(kind.item)
+        if name != "pop" and node is not self.statement_call:
+            # In a comprehension it could run once for every item that it adds.
+            self.report(node, "not-allowed-in-code", f"`{name}` stands in a line of its own only")
         if name == "pop":
             held = self.held(owner)
             return Value(kind.item, held, held)
@@ -427,98 +404,9 @@ class Calls(Operands):
                     kept = joined if isinstance(joined, ListKind) else ListKind(UNKNOWN)
                     self.environment[other] = replace(known, kind=kept, inside=own_names, nonempty=True)
 
-    # --- builtins ---------------------------------------------------------------------------------------------------------------
-
-    def _builtin(self, node: ast.Call, name: str) -> Value:
-        fewest, most, keywords = BUILTIN_ARGUMENTS[name]
-        starred = any(isinstance(argument, ast.Starred) for argument in node.args)
-        if not starred and not fewest <= len(node.args) <= most:
-            count = str(fewest) if fewest == most else f"{fewest} to {most}" if most < 1000 else f"at least {fewest}"
-            self.report(node, "wrong-argument-count", f"`{name}` takes {count} arguments, not {len(node.args)}")
-        for keyword in node.keywords:
-            if keyword.arg not in keywords:
-                self.report(keyword, "unknown-argument", f"`{name}` has no argument `{keyword.arg}` in code")
-        values = [self._builtin_argument(argument, name) for argument in node.args]
-        values += [self.value(keyword.value) for keyword in node.keywords]
-        return self._builtin_result(node, name, values)
-
-    def _builtin_argument(self, argument: ast.expr, name: str) -> Value:
-        if isinstance(argument, ast.GeneratorExp):
-            return self.generator_argument(argument)
-        if isinstance(argument, ast.Starred):
-            spread = self.value(argument.value, "passed")
-            return self.items(spread, argument.value)
-        value = self.expression(argument)
-        if name in LAZY or (name == "len" and modules_of(value.kind)):
-            return value
-        return self.not_a_module(value, argument, "passed as an argument")
-
-    def _builtin_result(self, node: ast.Call, name: str, values: list[Value]) -> Value:
-        labels: Labels = frozenset().union(*(value.labels for value in values))
-        inside: Labels = frozenset().union(*(self.held(value) for value in values))
-        symbolic = any(value.symbolic for value in values)
-        site = frozenset({self.site(node)})
-        if not values:
-            return Value(ListKind(UNKNOWN), site, fresh=name == "list") if name == "list" else Value(TupleKind(()))
-        first = values[0]
-        if name in LAZY:
-            return self._lazy(node, name, values, labels, inside)
-        if name in ("list", "tuple"):
-            item = self.items(first, node.args[0])
-            return Value(flat(ListKind(item.kind)), site, self.held(first), symbolic=symbolic, fresh=name == "list",
-                         nonempty=first.nonempty)  # fmt: skip
-        if name == "range":
-            return self._range(node, values, symbolic)
-        if name == "len":
-            static = _static_length(first)
-            sized = isinstance(first.kind, ModuleKind | ListKind | TupleKind | DictKind)
-            return Value(NUMBER, static=UNSETTLED if static is None else static, symbolic=not sized)
-        if name in ("int", "float", "bool"):
-            return Value(FLAG if name == "bool" else NUMBER, symbolic=symbolic)
-        if name == "abs":
-            return Value(first.kind if first.kind in (TENSOR, NUMBER) else UNKNOWN, symbolic=symbolic)
-        # `min`, `max` and `sum` may hand back an argument, or an item of it.
-        kind = self._items_kind(first, node) if len(values) == 1 or name == "sum" else join_kinds(v.kind for v in values)
-        return Value(kind, labels | inside, labels | inside, symbolic=symbolic)
-
-    def _items_kind(self, value: Value, node: ast.Call) -> Kind:
-        kind = self.items(value, node.args[0]).kind if not isinstance(node.args[0], ast.Starred) else UNKNOWN
-        return NUMBER if kind == FLAG else kind
-
-    def _lazy(self, node: ast.Call, name: str, values: list[Value], labels: Labels, inside: Labels) -> Value:
-        count = 1 if name in ("enumerate", "reversed") else len(values)
-        items = [
-            self.items(value, argument) for value, argument in zip(values[:count], node.args[:count], strict=False)
-        ]
-        kinds: list[Kind] = [item.kind for item in items]
-        kind = kinds[0] if name == "reversed" else TupleKind(((NUMBER, *kinds) if name == "enumerate" else tuple(kinds)))
-        if not any(holds_module(part) for part in kinds) and isinstance(kind, TupleKind):
-            kind = tuple_kind(kind.items)
-        lazy = holds_module(kind)
-        return Value(ListKind(kind, lazy) if lazy else flat(ListKind(kind)), labels, labels | inside,
-                     nonempty=all(value.nonempty for value in values[:count]))  # fmt: skip
-
-    def _range(self, node: ast.Call, values: list[Value], symbolic: bool) -> Value:
-        statics = [value.static for value in values]
-        nonempty = False
-        if all(isinstance(static, int) for static in statics) and len(values) == len(node.args) <= 3:
-            try:
-                nonempty = bool(range(*statics))  # type: ignore[arg-type]
-            except ValueError:
-                self.report(node, "wrong-argument-count", "the step of `range` is 0")
-        return Value(ListKind(NUMBER), symbolic=symbolic, nonempty=nonempty)
-
 
 def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and (node.value is False or node.value is None)
-
-
-def _static_length(value: Value) -> int | None:
-    if isinstance(value.kind, ModuleKind):
-        return len(value.kind.items)
-    if isinstance(value.static, list | tuple | dict | str | range):
-        return len(value.static)
-    return len(value.kind.items) if isinstance(value.kind, TupleKind) else None
 
 
 def _has_inplace(kind: ModuleKind) -> bool:

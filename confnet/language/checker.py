@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +27,6 @@ from confnet.language.values import (
 __all__ = ["Checker"]
 
 PASSES_BEFORE_WIDENING = 3
-MAX_PASSES = 8
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Checker(Calls):
             frozenset(label.name for label in shares if label.role in roles),
         )
 
-    # --- at the end ---------------------------------------------------------------------------------------------------
+    # --- at the end --------------------------------------------------------------------------------
 
     def _returns(self) -> None:
         if not self.scope.must_return or any(isinstance(node, ast.Return) for node in _statements(self.body)):
@@ -87,7 +87,8 @@ class Checker(Calls):
         last = self.body[-1]
         if isinstance(last, ast.Expr):
             return  # told by `_expr`
-        help = f"end with `return {last.targets[0].id}`" if _assigns_name(last) else "end with `return`"
+        name = _assigned_name(last)
+        help = f"end with `return {name}`" if name else "end with `return`"
         self.report(last, "missing-return", "this code returns nothing", help)
 
     def _changes(self) -> set[str]:
@@ -109,16 +110,17 @@ class Checker(Calls):
             self.collector.add(code, message, self.span(node), help=help)
 
     def _growths(self) -> None:
-        escaped = {label for label in self.heap if label.role == "list"}
         for labels, loops, node in self.growths:
             own = self.resolved(labels)
             lists = {label for label in own if label.role in ("list", "input", "constant")}
             for loop in loops:
-                if lists & self.resolved(loop) or (lists & escaped and not loop):
+                if lists & self.resolved(loop):
                     help = "collect the new items in another list"
-                    self.collector.add("list-grows-in-loop", "a list grows inside a loop over it", self.span(node), help=help)
+                    self.collector.add(
+                        "list-grows-in-loop", "a list grows inside a loop over it", self.span(node), help=help
+                    )
 
-    # --- flow -----------------------------------------------------------------------------------------------------------
+    # --- flow --------------------------------------------------------------------------------------
 
     def block(self, statements: Sequence[ast.stmt]) -> bool:
         """Check statements in order; the answer is whether their end is reached."""
@@ -219,7 +221,8 @@ class Checker(Calls):
         The answer is the loop, and the environments at the end of a round.
         """
         head = entry
-        for number in range(MAX_PASSES):
+        for number in itertools.count():  # labels and widened kinds are finite, and `visit` counts
+            self.visit()
             loop = Loop()
             self.open_loops.append(loop)
             self.environment = dict(head)
@@ -242,7 +245,7 @@ class Checker(Calls):
             self.report(node.msg or node, "invalid-assert", "an assertion needs a text that says what is wrong", help)
         self.environment = self.narrowed(self.environment, node.test, True)
 
-    # --- assignments ----------------------------------------------------------------------------------------------------
+    # --- assignments -------------------------------------------------------------------------------
 
     def _assign(self, node: ast.Assign) -> None:
         if len(node.targets) == 1 and self._assign_in_parallel(node.targets[0], node.value):
@@ -298,7 +301,9 @@ class Checker(Calls):
         self._index(target.slice)
         if not (isinstance(root, ast.Name) and self.is_local(root.id)):
             help = "use an in-place method of a buffer (`name.copy_(...)`), or work on a copy"
-            self.report(target, "not-a-local", f"items of `{self.source(root)}` cannot be assigned: it is no local", help)
+            self.report(
+                target, "not-a-local", f"items of `{self.source(root)}` cannot be assigned: it is no local", help
+            )
             return
         self.change(owner, target, "assigning an item")
         self.store(value)
@@ -340,12 +345,18 @@ class Checker(Calls):
         own = frozenset() if plain(result.kind) else left.own
         self.environment[name] = replace(result, own=own, inside=kept, fresh=left.fresh).local()
 
-    # --- expression statements --------------------------------------------------------------------------------------------
+    # --- expression statements ---------------------------------------------------------------------
 
     def _expr(self, node: ast.Expr) -> None:
         call = node.value
-        if isinstance(call, ast.Constant) and isinstance(call.value, str) and node is self.body[0] and len(self.body) > 1:
+        if (
+            isinstance(call, ast.Constant)
+            and isinstance(call.value, str)
+            and node is self.body[0]
+            and len(self.body) > 1
+        ):
             return  # a docstring
+        self.statement_call = call
         self.expression(call)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             name = call.func.attr
@@ -357,7 +368,9 @@ class Checker(Calls):
             help = f"write `return {self.source(call)}`"
             self.report(node, "missing-return", "this code ends in an expression that nobody gets", help)
         else:
-            self.report(node, "unused-expression", "the value of this expression is not used", "assign it, or leave it out")
+            self.report(
+                node, "unused-expression", "the value of this expression is not used", "assign it, or leave it out"
+            )
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
@@ -365,8 +378,8 @@ def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
         yield from (node for node in ast.walk(statement) if isinstance(node, ast.stmt))
 
 
-def _assigns_name(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+def _assigned_name(node: ast.stmt) -> str:
+    return node.targets[0].id if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) else ""
 
 
 def _is_grad_mode(node: ast.expr) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
+import dis
 import keyword
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -11,12 +13,17 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 
 from confnet.language.code import Code
-from confnet.language.names import NAMESPACES, attribute_name, local_names, target_names
+from confnet.language.names import BUILTINS, NAMESPACES, attribute_name, local_names, target_names
 from confnet.language.scope import ParsedCode
 
 __all__ = ["CompiledFunction", "Names", "compile_function", "compile_functions", "make_function"]
 
 InputSpec = tuple[str, bool, object]
+
+# Reading is for names of the allowlist; writing, importing and class building never come out of an allowed tree.
+GLOBAL_INSTRUCTIONS = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "IMPORT_NAME", "LOAD_BUILD_CLASS"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +32,13 @@ class Names:
 
     `members` are children, parameters, buffers and own methods, `constants` args and `let`. What a bare name means
     must not depend on the instance, because all instances share one function: give the names of every instance.
+    `functions` are the registered functions, which stay globals; without them any global passes that Python itself
+    does not define.
     """
 
     members: Collection[str] = frozenset()
     constants: Collection[str] = frozenset()
+    functions: Collection[str] | None = None
     has_self: bool = True
 
     def attribute(self, name: str) -> str | None:
@@ -50,8 +60,13 @@ class CompiledFunction:
     defaults: tuple[object, ...]
 
     def bind(self, module_globals: dict[str, object]) -> FunctionType:
-        """The function over these globals: `torch`, `F`, `nn`, `math`, registered functions, and `__builtins__`
-        with the names of `confnet.language.names.BUILTINS` only."""
+        """The function over these globals: `torch`, `F`, `nn`, `math` and the registered functions.
+
+        Python's own builtins are put beside them: torch imports from inside its operators and dynamo guards on
+        builtins, both through the frame that runs. `compile_function` has seen to it that the code names none but
+        the call table.
+        """
+        module_globals["__builtins__"] = builtins
         function = FunctionType(self.code, module_globals, self.code.co_name, self.defaults or None)
         function.__qualname__ = self.code.co_qualname
         return function
@@ -149,7 +164,8 @@ def compile_function(
     """Compile a checked body as `class_name.name`.
 
     `source_lines` are the lines of the file, which tell how many bytes stand before the code in a line; without them
-    the text before the code is taken to be ASCII. Raises ValueError as `make_function` does.
+    the text before the code is taken to be ASCII. Raises ValueError as `make_function` does, and for a global name
+    outside of the language, which a checked body does not have.
     """
     function = make_function(parsed, name, inputs, names)
     _place_in_file(function, parsed.code, source_lines)
@@ -158,6 +174,7 @@ def compile_function(
         warnings.simplefilter("ignore")
         module = compile(tree, parsed.code.file, "exec", dont_inherit=True)
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    _refuse_globals(code, names.functions)
     code = code.replace(co_qualname=f"{class_name}.{name}" if class_name else name)
     return CompiledFunction(code, tuple(_frozen(default) for _, required, default in inputs if not required))
 
@@ -176,6 +193,23 @@ def compile_functions(
     }
 
 
+def _refuse_globals(code: CodeType, functions: Collection[str] | None) -> None:
+    """The second lock: whatever the checker thought, the compiled code reaches for no other global."""
+    for instruction in dis.get_instructions(code):
+        name = instruction.argval
+        if instruction.opname in GLOBAL_INSTRUCTIONS and not _is_allowed_global(name, functions):
+            raise ValueError(f"{name!r} is not a name that code may use")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _refuse_globals(constant, functions)
+
+
+def _is_allowed_global(name: str, functions: Collection[str] | None) -> bool:
+    if name in NAMESPACES or name in BUILTINS:
+        return True
+    return name in functions if functions is not None else not hasattr(builtins, name)
+
+
 def _frozen(default: object) -> object:
     """A default that no call can change: lists become tuples."""
     return tuple(_frozen(item) for item in default) if isinstance(default, list) else default
@@ -184,9 +218,9 @@ def _frozen(default: object) -> object:
 def _place_in_file(function: ast.FunctionDef, code: Code, source_lines: Sequence[str]) -> None:
     lines = code.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for node in ast.walk(function):
-        if not hasattr(node, "lineno"):
+        if not isinstance(node, ast.expr | ast.stmt | ast.arg | ast.keyword):
             continue
-        line, end_line = node.lineno, getattr(node, "end_lineno", None) or node.lineno
+        line, end_line = node.lineno, node.end_lineno or node.lineno
         node.col_offset = _byte_column(code, lines, source_lines, line, node.col_offset)
         node.end_col_offset = _byte_column(code, lines, source_lines, end_line, node.end_col_offset or 0)
         node.lineno, node.end_lineno = code.first_line + line - 1, code.first_line + end_line - 1

@@ -59,6 +59,7 @@ class Context:
         self.changes: list[tuple[Labels, ast.AST, str]] = []
         self.growths: list[tuple[Labels, tuple[Labels, ...], ast.AST]] = []
         self.loops: list[Labels] = []
+        self.statement_call: ast.expr | None = None
         self.in_place: dict[int, bool] = {}
         self.returned: list[Value] = []
 
@@ -69,7 +70,7 @@ class Context:
         label = frozenset({Label(role, name)})
         return Value(kind) if isinstance(kind, ModuleKind) else Value(kind, label, label)
 
-    # --- reports ----------------------------------------------------------------------------------------------------
+    # --- reports -----------------------------------------------------------------------------------
 
     def report(
         self, node: ast.AST, code: str, message: str, help: str = "", severity: Severity = "error", label: str = ""
@@ -95,7 +96,9 @@ class Context:
         if line == end:
             text = lines[line - 1][first:last]
         else:
-            text = " ".join(part.strip() for part in [lines[line - 1][first:], *lines[line : end - 1], lines[end - 1][:last]])
+            text = " ".join(
+                part.strip() for part in [lines[line - 1][first:], *lines[line : end - 1], lines[end - 1][:last]]
+            )
         return text if len(text) <= limit else text[: limit - 3] + "..."
 
     def visit(self) -> None:
@@ -113,7 +116,7 @@ class Context:
         finally:
             self.dead -= dead
 
-    # --- names --------------------------------------------------------------------------------------------------------
+    # --- names -------------------------------------------------------------------------------------
 
     def is_local(self, name: str) -> bool:
         """Whether a bare name is an input, a local or the variable of a comprehension here."""
@@ -163,7 +166,7 @@ class Context:
         near = closest(word, candidates)
         return f"did you mean `{near}`?" if near and near != word else ""
 
-    # --- values ---------------------------------------------------------------------------------------------------------
+    # --- values ------------------------------------------------------------------------------------
 
     def not_a_module(self, value: Value, node: ast.AST, doing: str) -> Value:
         """`value`, after a report if it is a module or an iterable of modules."""
@@ -176,7 +179,7 @@ class Context:
         else:
             what = describe(modules[0]) if modules else "an iterable of modules"
             self.report(node, "module-as-value", f"{what} cannot be {doing}", MODULE_HELP)
-        return replace(value, kind=UNKNOWN, static=UNSETTLED)
+        return replace(value, kind=UNKNOWN, static=UNSETTLED, broken=True)
 
     def change(self, value: Value, node: ast.AST, doing: str) -> None:
         """Record that an in-place operation reaches whatever `value` shares memory with."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from confnet.diagnostics import closest
-from confnet.language.evaluator import FUNCTIONS, MAX_TEXT, Evaluator, as_text
+from confnet.language.arithmetic import FUNCTIONS, MAX_TEXT, as_text
+from confnet.language.evaluator import Evaluator
 from confnet.language.grammar import LanguageError, closing_bracket, parse
 
 __all__ = ["FUNCTIONS", "Expression", "Template", "evaluate_expression"]
@@ -113,7 +114,7 @@ def _format(piece: Piece, names: Mapping[str, object]) -> str:
         ) from None
 
 
-# --- text to parts --------------------------------------------------------------------------------------------------
+# --- text to parts ---------------------------------------------------------------------------------
 
 
 def _refuse_traps(text: str) -> None:
@@ -188,7 +189,7 @@ def _unbalanced(text: str, dollar: int) -> LanguageError:
     return LanguageError("unbalanced-expression", "the bracket of `$(` is not closed", *places, help)
 
 
-# --- what an expression may say, and the names it reads ---------------------------------------------------------------
+# --- what an expression may say, and the names it reads --------------------------------------------
 
 
 def _check_words(tree: ast.expr) -> None:

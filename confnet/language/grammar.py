@@ -66,7 +66,7 @@ class LanguageError(Exception):
         )
 
 
-# --- before ast.parse -------------------------------------------------------------------------------------------
+# --- before ast.parse ------------------------------------------------------------------------------
 # `ast.parse` answers deep input with a MemoryError or a RecursionError, so a linear scan caps nesting first.
 
 TOKEN = re.compile(
@@ -133,7 +133,7 @@ def _scan(text: str) -> None:
         raise _error_at(text, len(text.rstrip()), "invalid-syntax", f"a `{stack[-1]}` is missing", length=0)
 
 
-# --- ast.parse, and columns in characters -------------------------------------------------------------------------
+# --- ast.parse, and columns in characters ----------------------------------------------------------
 
 
 def read(text: str, mode: Mode = "expression") -> tuple[ast.Expression | ast.Module, list[LanguageError]]:
@@ -228,7 +228,7 @@ def _cap(tree: ast.AST) -> None:
         stack.extend((child, depth + 1, placed) for child in ast.iter_child_nodes(node))
 
 
-# --- what the language has -------------------------------------------------------------------------------------------
+# --- what the language has -------------------------------------------------------------------------
 
 ALLOWED: frozenset[type[ast.AST]] = frozenset(
     {
@@ -260,8 +260,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "FunctionDef": ("functions inside code", "declare it under `methods`"),
     "AsyncFunctionDef": ("functions inside code", "declare it under `methods`"),
     "ClassDef": ("classes", "declare a module under `modules`"),
-    "Import": ("`import`", "`torch`, `F` and `math` are there already; other functions are registered by the caller"),
-    "ImportFrom": ("`import`", "`torch`, `F` and `math` are there already; other functions are registered by the caller"),
+    "Import": ("`import`", "`torch`, `F` and `math` are there; a caller registers other functions"),
+    "ImportFrom": ("`import`", "`torch`, `F` and `math` are there; a caller registers other functions"),
     "Global": ("`global`", ""),
     "Nonlocal": ("`nonlocal`", ""),
     "Delete": ("`del`", "leave it out: locals end with the call"),

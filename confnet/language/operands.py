@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from confnet.catalog.functions import DTYPES, TENSOR_ATTRIBUTES, functional, torch_function
-from confnet.language.context import Context
-from confnet.language.evaluator import binary, compare
+from confnet.catalog.functions import DTYPES, TENSOR_ATTRIBUTES, Function, functional, result_fields, torch_function
+from confnet.language.arithmetic import binary, compare
+from confnet.language.items import Items, settled
 from confnet.language.kinds import (
-    DICT,
     DTYPE,
     FLAG,
     NONE,
@@ -21,22 +19,19 @@ from confnet.language.kinds import (
     TENSOR,
     TEXT,
     UNKNOWN,
-    DictKind,
     Kind,
     ListKind,
     ModuleKind,
-    Signature,
     TupleKind,
 )
 from confnet.language.names import BUILTINS, NAMESPACES, dotted
 from confnet.language.values import (
-    HEAP,
+    BROKEN,
     PRESENT,
     UNSETTLED,
     Label,
     Value,
     describe,
-    flat,
     holds_module,
     join,
     join_kinds,
@@ -52,15 +47,9 @@ __all__ = ["Operands"]
 FUNCTION_SPACES = {"torch": "torch", "F": "F", "nn.functional": "F", "torch.nn.functional": "F"}
 MATH_NUMBERS = frozenset({"pi", "inf"})
 TYPE_INFO = {"torch.finfo": ("min", "max", "eps", "tiny"), "torch.iinfo": ("min", "max")}
-EMPTY_ITEM = ModuleKind("item of an empty container", Signature((), variadic=True, keywords=True))
 
 
-def settled(value: Value) -> bool:
-    """Whether the value itself is known before the body runs."""
-    return value.static is not UNSETTLED and value.static is not PRESENT
-
-
-class Operands(Context):
+class Operands(Items):
     """The kinds of expressions. `expression` gives any value, `value` reports modules, which may not be values."""
 
     @abstractmethod
@@ -78,7 +67,7 @@ class Operands(Context):
         """The abstract value of an expression that must not be a module."""
         return self.not_a_module(self.expression(node), node, doing)
 
-    # --- constants and names --------------------------------------------------------------------------------------------
+    # --- constants and names -----------------------------------------------------------------------
 
     def _constant(self, node: ast.Constant) -> Value:
         match node.value:
@@ -93,7 +82,7 @@ class Operands(Context):
                     # A format string is refused where it is written: `'%999999999d' % 1` takes all memory.
                     self.report(node, "not-allowed-in-code", "text with `%` is not allowed in code")
                 return Value(TEXT, static=node.value)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _name(self, node: ast.Name) -> Value:
         name = node.id
@@ -103,17 +92,19 @@ class Operands(Context):
             return self._local(node, name)
         if name in NAMESPACES or (name == "self" and self.scope.has_self):
             what = "the module itself" if name == "self" else "a namespace"
-            self.report(node, "namespace-as-value", f"`{name}` is {what}, not a value", f"read a name of it: `{name}.x`")
-            return Value(UNKNOWN)
+            self.report(
+                node, "namespace-as-value", f"`{name}` is {what}, not a value", f"read a name of it: `{name}.x`"
+            )
+            return BROKEN
         value = self.attribute(name)
         if value is not None:
             self._refuse_format(node, value)
             return value
         if name in BUILTINS or name in self.scope.functions or name in self.scope.methods:
             self.report(node, "function-as-value", f"the function `{name}` can only be called")
-            return Value(UNKNOWN)
+            return BROKEN
         self.undefined(node, name)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _refuse_format(self, node: ast.AST, value: Value) -> None:
         if settled(value) and "%" in str(value.static) and not plain_number(value.static):
@@ -130,14 +121,14 @@ class Operands(Context):
         else:
             severity = "error" if value is None else "warning"
             self.report(node, "possibly-undefined", f"`{name}` is read {when}", severity=severity)  # type: ignore[arg-type]
-        return value or Value(UNKNOWN)
+        return value or BROKEN
 
     def undefined(self, node: ast.AST, name: str) -> None:
         """Report a name that means nothing here."""
         help = self.suggestion(name, self.nameable())
         self.report(node, "undefined-name", f"`{name}` is not defined", help)
 
-    # --- attributes -----------------------------------------------------------------------------------------------------
+    # --- attributes --------------------------------------------------------------------------------
 
     def _attribute(self, node: ast.Attribute) -> Value:
         path = dotted(node)
@@ -159,12 +150,12 @@ class Operands(Context):
         known = self.find_function(path)
         if known or path in FUNCTION_SPACES:
             self.report(node, "function-as-value", f"`{path}` can only be called")
-            return Value(UNKNOWN)
+            return BROKEN
         near = self.suggestion(name, DTYPES) if space == "torch" else ""
         self.report(node, "unknown-attribute", f"`{path}` cannot be read in code", near)
-        return Value(UNKNOWN)
+        return BROKEN
 
-    def find_function(self, path: str) -> Any:
+    def find_function(self, path: str) -> Function | None:
         """The entry of the allowlist for `torch.a.b`, `F.a` and the longer ways to say the latter, or None."""
         for space in ("torch.nn.functional", "nn.functional", "F"):
             if path.startswith(f"{space}."):
@@ -182,7 +173,7 @@ class Operands(Context):
         else:
             help = self.suggestion(name, [*self.scope.members, *self.scope.constants, *self.scope.methods, "training"])
             self.report(node, "missing-member", f"the module has no child, parameter, buffer or arg `{name}`", help)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _type_info(self, node: ast.Attribute, call: ast.Call) -> Value:
         path = dotted(call.func) or ""
@@ -204,13 +195,16 @@ class Operands(Context):
         if kind == NONE:
             if value.kind == NONE:
                 self.report(node, "missing-member", f"`{self.source(node.value)}` is None here: it has no `{name}`")
-            return Value(UNKNOWN)
+            return BROKEN
         if kind in (TENSOR, UNKNOWN) and name in TENSOR_ATTRIBUTES:
             result = TENSOR_ATTRIBUTES[name]
-            symbolic = name == "shape"
-            return Value(result, value.labels, value.labels, symbolic=symbolic, nonempty=symbolic)
-        self._refuse_attribute(node, kind)
-        return Value(UNKNOWN)
+            labels = value.labels if result in (TENSOR, UNKNOWN) else frozenset()
+            return Value(result, labels, labels, symbolic=name == "shape")
+        if (kind == UNKNOWN or isinstance(kind, TupleKind)) and name in result_fields():
+            return Value(UNKNOWN, value.labels, value.labels)  # `x.max(1).values`
+        if not value.broken:
+            self._refuse_attribute(node, kind)
+        return BROKEN
 
     def _module_attribute(self, node: ast.Attribute, kind: ModuleKind) -> Value:
         name = node.attr
@@ -225,7 +219,7 @@ class Operands(Context):
         else:
             help = self.suggestion(name, [*kind.members, *kind.items, *kind.methods])
             self.report(node, "missing-member", f"{describe(kind)} has nothing called `{name}` to read", help)
-        return Value(UNKNOWN)
+        return BROKEN
 
     def _member_of(self, owner: ModuleKind, name: str, kind: Kind) -> Value:
         return self.stored(kind, Label("child", f"{owner.label}.{name}"))
@@ -238,7 +232,7 @@ class Operands(Context):
         else:
             self.report(node, "unknown-attribute", f"{describe(kind)} has no attribute `{name}` in code")
 
-    # --- operators ------------------------------------------------------------------------------------------------------
+    # --- operators ---------------------------------------------------------------------------------
 
     def _binop(self, node: ast.BinOp) -> Value:
         return self.operate(node, node.op, self.value(node.left), self.value(node.right))
@@ -246,7 +240,8 @@ class Operands(Context):
     def operate(self, node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value:
         """The value of `left op right`."""
         kinds = [option for side in (left, right) for option in options(side.kind)]
-        if TEXT in kinds and not isinstance(op, ast.Add):
+        formats = any(isinstance(side.static, str) and "%" in side.static for side in (left, right))
+        if TEXT in kinds and not isinstance(op, ast.Add) and not formats:  # formats are refused where they stand
             reason = "a format string can take all memory" if isinstance(op, ast.Mod) else "text can be joined with `+`"
             self.report(node, "invalid-operand", "this operator does not take text in code", reason)
         if settled(left) and settled(right):
@@ -359,7 +354,7 @@ class Operands(Context):
             return UNSETTLED
         return (key.static in containers[0].items) == isinstance(op, ast.In)
 
-    # --- conditions -------------------------------------------------------------------------------------------------------
+    # --- conditions --------------------------------------------------------------------------------
 
     def condition(self, node: ast.expr) -> bool | None:
         """Check a condition; the answer is what it is in this instance, if that is settled."""
@@ -408,241 +403,6 @@ class Operands(Context):
                     if kinds:
                         return {**environment, name: replace(value, kind=join_kinds(kinds))}
         return dict(environment)
-
-    # --- items --------------------------------------------------------------------------------------------------------
-
-    def _subscript(self, node: ast.Subscript) -> Value:
-        value = self.expression(node.value)
-        index = self._index(node.slice)
-        if isinstance(node.slice, ast.Slice):
-            return join([self._slice_of(node, value, option) for option in options(value.kind)])
-        return join([self._item_of(node, value, option, index) for option in options(value.kind)])
-
-    def _index(self, node: ast.expr) -> Value:
-        match node:
-            case ast.Slice(lower=lower, upper=upper, step=step):
-                for part in (lower, upper, step):
-                    if part is not None:
-                        self.value(part)
-                return Value(UNKNOWN)
-            case ast.Tuple(elts=parts):
-                for part in parts:
-                    self._index(part)
-                return Value(UNKNOWN)
-            case ast.Starred(value=part):
-                return self.value(part)
-        return self.value(node)
-
-    def _slice_of(self, node: ast.Subscript, value: Value, kind: Kind) -> Value:
-        if isinstance(kind, ModuleKind):
-            if kind.container != "list":
-                self.report(node, "not-indexable", f"{describe(kind)} cannot be sliced")
-                return Value(UNKNOWN)
-            return Value(ListKind(self._all_items(kind), lazy=True))
-        if isinstance(kind, ListKind):
-            site = frozenset({self.site(node)})
-            return Value(replace(kind, lazy=holds_module(kind)), site, self.held(value), fresh=not holds_module(kind))
-        if isinstance(kind, TupleKind):
-            return Value(ListKind(join_kinds(kind.items)), frozenset(), self.held(value), symbolic=value.symbolic)
-        if kind in (NUMBER, FLAG, NONE, DTYPE):
-            self.report(node, "not-indexable", f"{describe(kind)} cannot be sliced")
-            return Value(UNKNOWN)
-        labels = value.labels | {HEAP} if kind == UNKNOWN else value.labels
-        return Value(kind, labels, labels, symbolic=value.symbolic)
-
-    def _item_of(self, node: ast.Subscript, value: Value, kind: Kind, index: Value) -> Value:
-        held = self.held(value)
-        match kind:
-            case ModuleKind():
-                return self._module_item(node, kind, index)
-            case TupleKind(items=items):
-                place = index.static
-                if isinstance(place, int) and not isinstance(place, bool):
-                    if not -len(items) <= place < len(items):
-                        self.report(node, "missing-member", f"there is no item {place} in a tuple of {len(items)}")
-                        return Value(UNKNOWN)
-                    return Value(items[place], held, held, symbolic=value.symbolic)
-                return Value(join_kinds(items), held, held, symbolic=value.symbolic)
-            case ListKind(item=item) | DictKind(value=item):
-                if holds_module(kind):
-                    self.not_a_module(value, node.value, "indexed here")
-                    return Value(UNKNOWN)
-                return Value(item, held, held, symbolic=value.symbolic)
-        if kind in (TENSOR, UNKNOWN, DICT, TEXT):
-            labels = value.labels if kind == TENSOR else value.labels | {HEAP}
-            return Value(UNKNOWN if kind == DICT else kind, labels, labels, symbolic=value.symbolic)
-        code = "call-of-none" if kind == NONE else "not-indexable"
-        self.report(node, code, f"`{self.source(node.value)}` is {describe(kind)}: it cannot be indexed")
-        return Value(UNKNOWN)
-
-    def _module_item(self, node: ast.Subscript, kind: ModuleKind, index: Value) -> Value:
-        if not kind.container:
-            self.report(node, "not-indexable", f"{describe(kind)} is no container: it cannot be indexed")
-            return Value(UNKNOWN)
-        if not settled(index):
-            if not kind.items:
-                self.report(node, "missing-member", f"{describe(kind)} has no items")
-            return Value(self._all_items(kind))
-        keys = list(kind.items)
-        place = index.static
-        if kind.container == "list" and isinstance(place, int):
-            found = keys[place] if -len(keys) <= place < len(keys) else None
-        else:
-            found = place if isinstance(place, str) and place in kind.items and kind.container == "dict" else None
-        if found is not None:
-            return self._member_of(kind, found, kind.items[found])
-        has = f"it has {len(keys)} items" if kind.container == "list" else f"its keys are {', '.join(map(repr, keys))}"
-        self.report(node, "missing-member", f"{describe(kind)} has no item {place!r}", label=has)
-        return Value(EMPTY_ITEM if self.dead else UNKNOWN)
-
-    def _all_items(self, kind: ModuleKind) -> Kind:
-        return join_kinds(kind.items.values()) if kind.items else EMPTY_ITEM
-
-    def items(self, value: Value, node: ast.expr) -> Value:
-        """What iteration over `value` gives; a report if there is no iterating over it."""
-        return join([self._items_of(value, option, node) for option in options(value.kind)])
-
-    def _items_of(self, value: Value, kind: Kind, node: ast.expr) -> Value:
-        held = self.held(value)
-        match kind:
-            case ModuleKind(container="list"):
-                return Value(self._all_items(kind))
-            case ModuleKind(container="dict"):
-                return Value(TEXT)
-            case ListKind(item=item):
-                return Value(item, held, held, symbolic=value.symbolic)
-            case TupleKind(items=items):
-                return Value(join_kinds(items) if items else UNKNOWN, held, held, symbolic=value.symbolic)
-            case DictKind():
-                return Value(TEXT)
-        if kind in (TENSOR, UNKNOWN, DICT):
-            labels = value.labels if kind == TENSOR else value.labels | {HEAP}
-            return Value(TENSOR if kind == TENSOR else UNKNOWN, labels, labels)
-        code = "call-of-none" if kind == NONE else "not-iterable"
-        self.report(node, code, f"`{self.source(node)}` is {describe(kind)}: it cannot be iterated")
-        return Value(UNKNOWN)
-
-    # --- displays and comprehensions ------------------------------------------------------------------------------------
-
-    def site(self, node: ast.AST) -> Label:
-        """The label of a list made at a node."""
-        return Label("list", f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}:{type(node).__name__}")
-
-    def _parts(self, nodes: Sequence[ast.expr]) -> list[Value]:
-        made: list[Value] = []
-        for node in nodes:
-            if isinstance(node, ast.Starred):
-                starred = self.value(node.value, "spread into a list")
-                made.append(self.items(starred, node.value))
-            else:
-                made.append(self.value(node, "stored in a list, tuple or dict"))
-        return made
-
-    def _list(self, node: ast.List) -> Value:
-        parts = self._parts(node.elts)
-        kind = flat(ListKind(join_kinds(part.kind for part in parts)))
-        inside = frozenset().union(*(part.labels for part in parts))
-        nonempty = any(not isinstance(item, ast.Starred) for item in node.elts)
-        return Value(kind, frozenset({self.site(node)}), inside, fresh=True, nonempty=nonempty)
-
-    def _tuple(self, node: ast.Tuple) -> Value:
-        parts = self._parts(node.elts)
-        inside = frozenset().union(*(part.labels for part in parts))
-        symbolic = any(part.symbolic for part in parts)
-        if any(isinstance(item, ast.Starred) for item in node.elts):
-            return Value(flat(ListKind(join_kinds(part.kind for part in parts))), inside=inside, symbolic=symbolic)
-        statics = [part.static for part in parts]
-        static: object = tuple(statics) if all(settled(part) for part in parts) else UNSETTLED
-        kind = tuple_kind(part.kind for part in parts)
-        return Value(kind, frozenset(), inside, static, symbolic, nonempty=bool(parts))
-
-    def _dict(self, node: ast.Dict) -> Value:
-        parts = self._parts(node.values)
-        for key in node.keys:
-            if key is not None:
-                self.value(key)
-        inside = frozenset().union(*(part.labels for part in parts))
-        kind = flat(DictKind(join_kinds(part.kind for part in parts))) if parts else DICT
-        return Value(kind, frozenset({self.site(node)}), inside, nonempty=bool(parts))
-
-    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
-        with self.comprehension(node.generators):
-            element = self.value(node.elt, "stored in a list")
-        return Value(flat(ListKind(element.kind)), frozenset({self.site(node)}), element.labels, fresh=True)
-
-    def _dictcomp(self, node: ast.DictComp) -> Value:
-        with self.comprehension(node.generators):
-            key = self.value(node.key)
-            if any(option not in (TEXT, UNKNOWN) for option in options(key.kind)):
-                self.report(node.key, "not-allowed-in-code", "dict keys other than text are not allowed in code")
-            element = self.value(node.value, "stored in a dict")
-        return Value(flat(DictKind(element.kind)), frozenset({self.site(node)}), element.labels)
-
-    def _generatorexp(self, node: ast.GeneratorExp) -> Value:
-        # A generator that outlives its call would run later, in another environment than the one checked here.
-        self.report(node, "not-allowed-in-code", "a generator can only be the argument of a function such as `sum`",
-                    "write a list: `[... for ... in ...]`")  # fmt: skip
-        return self._listcomp(node)
-
-    def generator_argument(self, node: ast.GeneratorExp) -> Value:
-        """A generator where it is consumed at once."""
-        return self._listcomp(node)
-
-    def _starred(self, node: ast.Starred) -> Value:
-        return self.value(node.value)
-
-    @contextmanager
-    def comprehension(self, generators: Sequence[ast.comprehension]) -> Iterator[None]:
-        """Bind the variables of a comprehension, and forget them afterwards."""
-        environment, depth = self.environment, len(self.comprehended)
-        self.environment = dict(environment)
-        for generator in generators:
-            iterable = self.iterable(generator.iter)
-            self.bind(generator.target, self.items(iterable, generator.iter), comprehended=True)
-            for test in generator.ifs:
-                self.condition(test)
-                self.environment = self.narrowed(self.environment, test, True)
-        try:
-            yield
-        finally:
-            self.environment = environment
-            del self.comprehended[depth:]
-
-    def iterable(self, node: ast.expr) -> Value:
-        """The value of an expression that is iterated at once: it may hold modules."""
-        return self.expression(node)
-
-    def bind(self, target: ast.expr, value: Value, comprehended: bool = False) -> None:
-        """Give the names of a target the value or its items."""
-        match target:
-            case ast.Name(id=name):
-                self.refuse_shadow(target, name)
-                if comprehended:
-                    self.comprehended.append(name)
-                self.environment[name] = value.local()
-            case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                self._unpack(target, parts, value, comprehended)
-            case _ if comprehended:
-                self.report(target, "not-allowed-in-code", "a comprehension binds names only")
-
-    def _unpack(self, target: ast.expr, parts: Sequence[ast.expr], value: Value, comprehended: bool) -> None:
-        held = self.held(value)
-        if isinstance(value.kind, TupleKind):
-            kinds = value.kind.items
-            if len(kinds) != len(parts):
-                self.report(target, "wrong-unpacking", f"{len(kinds)} values are unpacked into {len(parts)} names")
-            for index, part in enumerate(parts):
-                kind = kinds[index] if index < len(kinds) else UNKNOWN
-                self.bind(part, Value(kind, held, held, symbolic=value.symbolic), comprehended)
-            return
-        item = self.items(value, target)
-        for part in parts:
-            self.bind(part, item, comprehended)
-
-    def refuse_shadow(self, node: ast.AST, name: str) -> None:
-        """Report the assignment of a name that always means the same."""
-        if name in NAMESPACES or (name == "self" and self.scope.has_self):
-            self.report(node, "shadowed-namespace", f"`{name}` cannot be assigned", "take another name for the local")
 
 
 def plain_number(value: object) -> bool:

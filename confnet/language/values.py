@@ -30,6 +30,7 @@ from confnet.language.kinds import (
 from confnet.plan import DTypeName, LayerName
 
 __all__ = [
+    "BROKEN",
     "HEAP",
     "PRESENT",
     "UNSETTLED",
@@ -87,6 +88,7 @@ class Value:
     `own` are the labels of the value itself, `inside` those of what it holds. `static` is its value if it is settled
     before the body runs. `symbolic` numbers come from the shape of a tensor. `fresh` lists were made in the body.
     `maybe` marks a local that some path leaves unassigned. `nonempty` says that iteration gives at least one item.
+    `broken` marks the value of something that was reported already, about which nothing more is said.
     """
 
     kind: Kind
@@ -97,6 +99,7 @@ class Value:
     fresh: bool = False
     maybe: bool = False
     nonempty: bool = False
+    broken: bool = False
 
     @property
     def labels(self) -> Labels:
@@ -108,7 +111,10 @@ class Value:
         return replace(self, static=UNSETTLED, maybe=False)
 
 
-# --- kinds ----------------------------------------------------------------------------------------------------------
+BROKEN = Value(UNKNOWN, broken=True)
+
+
+# --- kinds -----------------------------------------------------------------------------------------
 
 
 def options(kind: Kind) -> Iterator[Kind]:
@@ -197,7 +203,7 @@ def describe(kind: Kind) -> str:
     raise AssertionError(kind)
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
+# --- values ----------------------------------------------------------------------------------------
 
 
 def join(values: Iterable[Value]) -> Value:
@@ -214,12 +220,14 @@ def join(values: Iterable[Value]) -> Value:
         all(v.fresh for v in parts),
         any(v.maybe for v in parts),
         all(v.nonempty for v in parts),
+        any(v.broken for v in parts),
     )
 
 
 def widen(value: Value) -> Value:
-    """The same value with a kind that cannot change any more: `unknown`, or the modules that it may be."""
-    return replace(value, kind=join_kinds([*modules_of(value.kind), UNKNOWN]), nonempty=False)
+    """The same value with a kind that can hardly change any more: `unknown`, None, and the modules that it may be."""
+    none = [NONE] if NONE in options(value.kind) else []
+    return replace(value, kind=join_kinds([*modules_of(value.kind), UNKNOWN, *none]), nonempty=False)
 
 
 def constant(name: str, value: object) -> Value:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from confnet.catalog.registry import layer_names
+from confnet.catalog.registry import layer_names, lookup
 from confnet.diagnostics import Collector, Note, Span, closest
 from confnet.plan import CONTAINERS
 from confnet.source import Mapping, Node, Scalar, Sequence, Source
@@ -44,7 +44,7 @@ from confnet.spec.models import (
     describe,
 )
 
-__all__ = ["ARG_TYPES", "camel_case", "is_layer_key", "read_document", "read_module"]
+__all__ = ["ARG_TYPES", "camel_case", "is_identifier", "is_layer_key", "name_help", "read_document", "read_module"]
 
 ARG_TYPES = (
     "int", "float", "bool", "str", "dtype", "any", "dict", "layer", "module", "list", "list[int]", "list[float]", "list[str]",
@@ -56,6 +56,8 @@ _COMPOSITE = ("children", "parameters", "buffers", "forward", "tie")
 _MODIFIERS = ("when", "else", "init", "parametrize", "requires_grad", "extra_repr", "apply", "hooks")
 _LAYER_KEY = re.compile(r"_*[A-Z]\w*")
 
+_TYPE_WORDS = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "text": "str", "tuple": "list", "mapping": "dict"}
+
 M = TypeVar("M", bound=Part)
 Reader = Callable[[Node], Any]
 
@@ -63,6 +65,19 @@ Reader = Callable[[Node], Any]
 def is_layer_key(text: str) -> bool:
     """Whether a key names a layer: capitalised after leading underscores, or computed by `$`."""
     return text.startswith("$") or _LAYER_KEY.fullmatch(text) is not None
+
+
+def is_identifier(name: str) -> bool:
+    """Whether code can read an attribute or argument of this name."""
+    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__") and name != "self"
+
+
+def name_help(name: str) -> str:
+    """What to do about a name that is no identifier."""
+    if keyword.iskeyword(name) or name == "self":
+        return "Python has its own meaning for it; choose another name"
+    fixed = re.sub(r"\W", "_", name).lstrip("_")
+    return f"write `{fixed}`" if is_identifier(fixed) else "use letters, digits and underscores, and begin with a letter"
 
 
 def camel_case(text: str) -> str:
@@ -80,6 +95,11 @@ def read_document(source: Source, stem: str, found: Collector) -> Document | Non
 def read_module(node: Node, label: str, found: Collector) -> ModuleSpec | None:
     """The module that a node writes, for arguments whose type is a module."""
     return _SpecReader(found).module(node, label)
+
+
+def _type_meant(word: str) -> str | None:
+    """The type of argument that a word was most likely meant to name."""
+    return _TYPE_WORDS.get(word.lower()) or closest(word, ARG_TYPES)
 
 
 class _SpecReader:
@@ -233,10 +253,10 @@ class _SpecReader:
         return ModuleSpec(span=node.span, label=label, share=path, modifiers=modifiers)
 
     def layer_module(self, node: Mapping, label: str) -> ModuleSpec | None:
-        self.unknown_keys(node, _MODIFIERS, "a layer", layer=True)
         layer = self.layer(node)
         if layer is None:
             return None
+        self.unknown_keys(node, _MODIFIERS, "a layer", layer=True, arguments_of=layer.name.text)
         return ModuleSpec(span=layer.span, label=label, layer=layer, modifiers=self.modifiers(node, label))
 
     def layer(self, node: Mapping) -> LayerSpec | None:
@@ -346,11 +366,19 @@ class _SpecReader:
         return ItemSpec(span=key.span, name=key, module=module) if module else None
 
     def repeat(self, key: Scalar | None, node: Mapping) -> RepeatSpec | None:
-        self.unknown_keys(node, ("repeat", "as", "module", "children", "when"), "a repeat")
+        self.unknown_keys(node, ("repeat", "as", "module", "children", "when"), "a repeat", layer=not {"module", "children"} & node.index.keys())
         given = [k for k in ("module", "children") if k in node.index]
+        stray = next((k for k, _ in node if is_layer_key(k.text)), None)
+        if not given and stray is not None:
+            self.error(
+                "invalid-repeat", f"the layer key `{stray.text}` stands beside `repeat`", stray.span,
+                f"write `module: {{{stray.text}: ...}}`",
+            )  # fmt: skip
+            return None
         if len(given) != 1:
             self.error(
-                "invalid-repeat", "a repeat has either `module` or `children`", node.key("repeat").span,
+                "invalid-repeat", f"the repeat has {'both' if given else 'neither'} `module` {'and' if given else 'nor'} `children`",
+                node.key("repeat").span,
                 "write `module:` for one per step, `children:` for several",
             )  # fmt: skip
             return None
@@ -382,7 +410,7 @@ class _SpecReader:
         if isinstance(node, Scalar) and (node.value is None or isinstance(node.value, str) and not node.value.startswith("$")):
             if node.text in ARG_TYPES and node.style == "":
                 return ArgSpec(span=key.span, name=key.text, type=node.text)
-            guess = closest(node.text, ARG_TYPES) if node.text else None
+            guess = _type_meant(node.text) if node.text else None
             kind = "str" if node.value is not None else "any"
             self.error(
                 "unknown-type", f"`{node.text or 'null'}` is not a type of argument", node.span,
@@ -396,11 +424,14 @@ class _SpecReader:
         allowed = ("type", "default", "ge", "gt", "le", "lt", "choices", "nullable", "description")
         self.unknown_keys(node, allowed, "an argument")
         if "type" not in node.index and "default" not in node.index:
-            self.error("missing-key", f"the argument `{key.text}` has neither `type` nor `default`", key.span)
+            self.error(
+                "missing-key", f"the argument `{key.text}` has neither `type` nor `default`", key.span,
+                "add `type:`, or a `default:` that tells it",
+            )  # fmt: skip
             return None
         kind = node.get("type")
         if kind is not None and (not isinstance(kind, Scalar) or kind.text not in ARG_TYPES):
-            guess = closest(kind.text, ARG_TYPES) if isinstance(kind, Scalar) else None
+            guess = _type_meant(kind.text) if isinstance(kind, Scalar) else None
             help = f"did you mean `{guess}`?" if guess else f"the types are {', '.join(ARG_TYPES)}"
             self.error("unknown-type", f"{describe(kind)} is not a type of argument", kind.span, help)
             return None
@@ -453,6 +484,12 @@ class _SpecReader:
             return self.make(InputSpec, chosen, node, {}, span=key.span, extra=extra)
         if node.value == "any":
             return InputSpec(span=key.span, name=key.text)
+        if isinstance(node.value, str) and "$" in node.value:
+            self.error(
+                "invalid-default", "the default of an input is the same for every instance", node.span,
+                "write the value itself, or read the arg in the code",
+            )  # fmt: skip
+            return None
         if isinstance(node.value, str):
             self.error(
                 "invalid-type", f"an input is a shape, a default or `any`, not {describe(node)}", node.span,
@@ -532,7 +569,11 @@ class _SpecReader:
         allowed = ("value", "shape", "fill", "dtype", "persistent", "when", "else")
         self.unknown_keys(node, allowed, "a buffer")
         if ("value" in node.index) == ("shape" in node.index):
-            self.error("invalid-buffer", f"the buffer `{key.text}` has either `value` or `shape`", key.span)
+            has = "both `value` and" if "value" in node.index else "neither `value` nor"
+            self.error(
+                "invalid-buffer", f"the buffer `{key.text}` has {has} `shape`", key.span,
+                "write `value:` for what it holds, or `shape:` (and `fill:`) for one number everywhere",
+            )  # fmt: skip
             return None
         if "fill" in node.index and "shape" not in node.index:
             self.error("invalid-buffer", "`fill` goes with `shape`", node.key("fill").span)
@@ -610,7 +651,11 @@ class _SpecReader:
             self.error("missing-key", "the hook has no `kind`", node.span)
             return None
         if ("call" in node.index) == ("do" in node.index):
-            self.error("invalid-hook", "a hook has either `call` or `do`", node.span)
+            has = "both `call` and" if "call" in node.index else "neither `call` nor"
+            self.error(
+                "invalid-hook", f"the hook has {has} `do`", node.key("kind").span,
+                "write `do:` with code, or `call:` with the name of a hook",
+            )  # fmt: skip
             return None
         chosen = {k.text: v for k, v in node if k.text in allowed}
         return self.make(HookSpec, chosen, node, {"where": self.selector})
@@ -671,31 +716,35 @@ class _SpecReader:
         if node is None or isinstance(node, Scalar) and node.value is None:
             return ()
         if not isinstance(node, Sequence):
-            self.error("invalid-type", f"a list is expected here, not {describe(node)}", node.span)
+            help = f"write `[{node.text}]`" if isinstance(node, Scalar) and node.one_line else ""
+            self.error("invalid-type", f"a list is expected here, not {describe(node)}", node.span, help)
             return ()
         return tuple(item for item in (read(child) for child in node.items) if item is not None)
 
-    def unknown_keys(self, node: Mapping, allowed: Iterable[str], what: str, *, layer: bool = False) -> None:
+    def unknown_keys(
+        self, node: Mapping, allowed: Iterable[str], what: str, *, layer: bool = False, arguments_of: str = ""
+    ) -> None:
         allowed = tuple(allowed)
+        callee = lookup(arguments_of) if arguments_of else None
+        arguments = {argument.name for argument in callee.arguments} if callee else set()
         for key, _ in node:
             if key.text in allowed or layer and is_layer_key(key.text):
                 continue
             pool = [*allowed, *layer_names()] if layer else allowed
             guess = closest(key.text, pool)
-            self.error(
-                "unknown-key", f"`{key.text}` is not a key of {what}", key.span,
-                f"did you mean `{guess}`?" if guess else f"the keys are {', '.join(f'`{name}`' for name in allowed)}",
-            )  # fmt: skip
+            help = f"did you mean `{guess}`?" if guess else f"the keys are {', '.join(f'`{name}`' for name in allowed)}"
+            if key.text in arguments:
+                help = f"an argument of `{arguments_of}` is indented below it"
+            self.error("unknown-key", f"`{key.text}` is not a key of {what}", key.span, help)
 
     def else_needs_when(self, node: Mapping) -> None:
         if "else" in node.index and "when" not in node.index:
             self.error("else-without-when", "`else` goes with `when`", node.key("else").span)
 
     def identifier(self, key: Scalar, what: str) -> bool:
-        name = key.text
-        if name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__") and name != "self":
+        if is_identifier(key.text):
             return True
-        self.error("invalid-name", f"`{name}` cannot name {what}", key.span, "use letters, digits and underscores")
+        self.error("invalid-name", f"`{key.text}` cannot name {what}", key.span, name_help(key.text))
         return False
 
     def first_key(self, node: Mapping) -> Span:

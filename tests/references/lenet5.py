@@ -11,7 +11,9 @@ __all__ = ["LeNet5"]
 class LeNet5(nn.Module):
     """LeNet-5 with the names of PyTorch's tutorial; `features` is what the flattened maps hold."""
 
-    def __init__(self, in_channels: int = 1, features: int = 400, padding: tuple[int, int] = (2, 0), num_classes: int = 10) -> None:
+    def __init__(
+        self, in_channels: int = 1, features: int = 400, padding: tuple[int, int] = (2, 0), num_classes: int = 10
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=padding[0])
         self.conv2 = nn.Conv2d(6, 16, 5, padding=padding[1])

@@ -13,7 +13,14 @@ class LSTMTagger(nn.Module):
     """Embedding, LSTM and a head that scores tags; `mlp` is the width of the head's hidden layer, if it has one."""
 
     def __init__(
-        self, vocab: int, tags: int, embed: int, hidden: int, layers: int = 1, bidirectional: bool = True, mlp: int | None = None
+        self,
+        vocab: int,
+        tags: int,
+        embed: int,
+        hidden: int,
+        layers: int = 1,
+        bidirectional: bool = True,
+        mlp: int | None = None,
     ) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocab, embed, padding_idx=0)

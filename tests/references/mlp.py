@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["MLP"]
 
@@ -20,7 +20,3 @@ class MLP(nn.Sequential):
                 layers.append(nn.Dropout(dropout))
             in_features = width
         super().__init__(*layers, nn.Linear(in_features, out_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = super().forward(x)
-        return out

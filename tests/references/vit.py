@@ -75,7 +75,15 @@ class VisionTransformer(nn.Module):
     """A ViT that classifies by its class token."""
 
     def __init__(
-        self, image: int, patch: int, dim: int, depth: int, heads: int, classes: int, dropout: float = 0.0, channels: int = 3
+        self,
+        image: int,
+        patch: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        classes: int,
+        dropout: float = 0.0,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(patch, channels, dim)
