@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from confnet.api import loads as loads
     from confnet.api import spec_of as spec_of
     from confnet.api import validate as validate
+    from confnet.builder.hooks import HookHandle as HookHandle
+    from confnet.builder.hooks import captured as captured
+    from confnet.builder.hooks import hooks as hooks
+    from confnet.builder.hooks import hooks_disabled as hooks_disabled
+    from confnet.builder.rules import InitOrigin as InitOrigin
+    from confnet.builder.rules import init_report as init_report
+    from confnet.catalog.registry import applies as applies
+    from confnet.catalog.registry import hook as hook
+    from confnet.catalog.registry import initializer as initializer
     from confnet.catalog.registry import register as register
     from confnet.diagnostics import ConfnetError as ConfnetError
     from confnet.diagnostics import Diagnostic as Diagnostic
@@ -35,12 +44,21 @@ _HOMES = {
     "BuildRecord": "confnet.api",
     "ConfnetError": "confnet.diagnostics",
     "Diagnostic": "confnet.diagnostics",
+    "HookHandle": "confnet.builder.hooks",
+    "InitOrigin": "confnet.builder.rules",
     "Limits": "confnet.limits",
     "Report": "confnet.api",
     "Span": "confnet.diagnostics",
     "Spec": "confnet.loading",
+    "applies": "confnet.catalog.registry",
     "build": "confnet.api",
+    "captured": "confnet.builder.hooks",
     "dumps": "confnet.api",
+    "hook": "confnet.catalog.registry",
+    "hooks": "confnet.builder.hooks",
+    "hooks_disabled": "confnet.builder.hooks",
+    "init_report": "confnet.builder.rules",
+    "initializer": "confnet.catalog.registry",
     "load": "confnet.api",
     "loads": "confnet.api",
     "register": "confnet.catalog.registry",

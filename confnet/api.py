@@ -22,9 +22,11 @@ from confnet.source import Source, parse, to_text
 if TYPE_CHECKING:
     import torch
 
+    from confnet.builder import Built, Inspection
+
 T = TypeVar("T")
 
-__all__ = ["BuildRecord", "Report", "SourceLike", "build", "dumps", "load", "loads", "spec_of", "validate"]
+__all__ = ["BuildRecord", "Report", "SourceLike", "build", "dumps", "inspect", "load", "loads", "spec_of", "validate"]
 
 SourceLike = str | os.PathLike[str] | IO[str] | Mapping[str, Any] | Spec
 """A path (a `str` is always one), an open text file, a mapping of plain values, or what `load` returned."""
@@ -94,7 +96,7 @@ def validate(
             checked = _Checked.make(spec, given, name, root, limits)
             sources.update(checked.plan.sources)
             found.update(dict.fromkeys(checked.warnings))
-            checked.module("meta", None)
+            found.update(dict.fromkeys(checked.construct("meta", None).warnings))
     except ConfnetError as error:
         sources.update(error.sources)
         found.update(dict.fromkeys(error.diagnostics))
@@ -121,7 +123,26 @@ def build(
     Parameters are drawn from torch's global generator, in the order in which hand-written code would draw them.
     Raises ConfnetError with every mistake of the spec.
     """
-    return _rendering(lambda: _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits).module(device, dtype))
+    return _rendering(lambda: _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits).construct(device, dtype).module)
+
+
+def inspect(
+    source: SourceLike,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Inspection:
+    """What `nn.Module`'s own inspection finds in a model, each item with the place of the file that it came from.
+
+    The model is built on the meta device. Raises ConfnetError with every mistake of the spec.
+    """
+    from confnet.builder import inspection
+
+    return _rendering(
+        lambda: inspection(_Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None))
+    )
 
 
 def dumps(spec: SourceLike) -> str:
@@ -163,7 +184,7 @@ class _Checked:
         blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan))
         return cls(plan, warnings, blueprint)
 
-    def module(self, device: torch.device | str | None, dtype: torch.dtype | None) -> torch.nn.Module:
+    def construct(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Built:
         from confnet.builder import construct
 
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from confnet.language.code import Code
 from confnet.loading import Spec, load_texts
 from confnet.pipeline import make_plan
 from confnet.plan import Definition, HookPlan, ModulePlan, Plan, RulePlan
@@ -34,6 +35,16 @@ class Blueprint:
     def digest(self) -> str:
         """A digest of the texts: classes made from the same texts are the same."""
         return hashlib.sha256(repr(self.texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def traced(self, code: Code) -> Code:
+        """The code under the file name that tracebacks show: texts that are no files get one of their own each."""
+        if not code.file.startswith("<"):
+            return code
+        return replace(code, file=self.trace_name(code.file))
+
+    def trace_name(self, file: str) -> str:
+        """The name of a file in tracebacks: `<text>` says which text it is."""
+        return f"{file[:-1]} {self.digest[:8]}>" if file.startswith("<") else file
 
     def spec(self) -> Spec:
         """The spec, read again from the texts."""

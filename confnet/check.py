@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from confnet.catalog.hooks import HOOK_KINDS
 from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
 from confnet.diagnostics import Collector, Diagnostic, Note, Span, closest
 from confnet.language.code import Code
@@ -17,7 +18,8 @@ from confnet.language.forward import check_code, parse_code
 from confnet.language.kinds import DICT, FLAG, NONE, NUMBER, TENSOR, TEXT, UNKNOWN, Kind, ListKind, ModuleKind, Parameter, Signature
 from confnet.language.names import find_cycle
 from confnet.language.scope import CheckResult, ParsedCode, Scope
-from confnet.plan import BROKEN, CONTAINERS, DTypeName, Input, Method, ModulePlan, Plan, Share, Tie
+from confnet.plan import BROKEN, CONTAINERS, DTypeName, HookPlan, Input, Method, ModulePlan, Plan, Selector, Share, Tie
+from confnet.selection import matches
 
 __all__ = ["check"]
 
@@ -47,7 +49,8 @@ class _Checker:
             return _BROKEN_KIND
         if id(plan) not in self.kinds:
             self.plans.append(plan)
-            self.kinds[id(plan)] = self.made(plan)
+            self.kinds[id(plan)] = kind = self.made(plan)
+            self.rules(plan, kind)
         return self.kinds[id(plan)]
 
     def made(self, plan: ModulePlan) -> ModuleKind:
@@ -61,8 +64,7 @@ class _Checker:
         if plan.definition is not None:
             self.shares(plan)
         self.ties(plan)
-        kind = self.composite(plan) if plan.base == "Module" else self.container_or_subclass(plan)
-        return kind
+        return self.composite(plan) if plan.base == "Module" else self.container_or_subclass(plan)
 
     # --- kinds ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +217,50 @@ class _Checker:
                     severity="warning", help="use it in `forward`, or remove it",
                 )  # fmt: skip
 
+    # --- rules and hooks ------------------------------------------------------------------------------------------
+
+    def rules(self, plan: ModulePlan, kind: ModuleKind) -> None:
+        """Check the code of rules and hooks: initialisers, methods and what hooks do."""
+        if plan.definition is None:
+            state: dict[str, Kind] = {}
+        else:
+            state = {name: kind.members[name] for name in (*plan.parameters, *plan.buffers) if name in kind.members}
+        for rule in plan.rules:
+            for init in rule.init.values():
+                if init.code is not None:
+                    scope = Scope({"shape": ListKind(NUMBER)}, state, init.constants, self.functions)
+                    self.checked(parse_code(init.code), scope, plan)
+            for method in rule.methods.values():
+                for matched in self.matched(plan, rule.where):
+                    inputs = {item.name: _input_kind(item) for item in method.inputs}
+                    self.checked(parse_code(method.code), Scope(inputs, matched.members, {}, self.functions), plan)
+        for hook in plan.hooks:
+            if hook.code is not None:
+                self.hook(plan, kind, hook, hook.code)
+
+    def hook(self, plan: ModulePlan, kind: ModuleKind, hook: HookPlan, code: Code) -> None:
+        read: dict[str, Kind] = {}
+        for matched in self.matched(plan, hook.where):
+            read.update(matched.members)
+        names = HOOK_KINDS[hook.kind].names(hook.options.get("with_kwargs", False))
+        inputs = {name: _HOOK_INPUTS.get(name, UNKNOWN) for name in names}
+        if "module" in inputs:
+            inputs["module"] = ModuleKind("module", members=read)
+        members = {name: kind.members[name] for name in (*plan.children, *plan.parameters, *plan.buffers)} if hook.in_body else {}
+        scope = Scope(inputs, members, hook.constants, self.functions, must_return=False)
+        self.checked(parse_code(code), scope, plan)
+
+    def matched(self, plan: ModulePlan, where: Selector | None) -> Iterator[ModuleKind]:
+        """The kinds of the modules in the plan that a selector means (what layers make inside themselves is not seen)."""
+        for path, module in [("", plan), *_below(plan, "")]:
+            target = self.targets.get(id(module)) if isinstance(module, Share) else module
+            if target is None or target is BROKEN:
+                continue
+            layer = lookup(target.base)
+            classes = [target.base, *(layer.bases if layer else ()), *([target.definition.name] if target.definition else ())]
+            if matches(where, classes, (path,)):
+                yield self.kinds.get(id(target)) or self.module(target)
+
     # --- shares and ties ------------------------------------------------------------------------------------------
 
     def shares(self, plan: ModulePlan) -> None:
@@ -241,7 +287,12 @@ class _Checker:
         target = _at(plan, share.path)
         if isinstance(target, Share):
             return self.share_target(plan, share.path, target, (*seen, share.path))
-        if target is None:
+        if target is None and share.path in _absent(plan, ""):
+            self.error(
+                "unknown-module", f"`{share.path}` is absent here: its `when` is false", share.span, plan.chain,
+                help="give the share the same `when`",
+            )  # fmt: skip
+        elif target is None:
             known = [path for path, _ in _below(plan, "")]
             guess = closest(share.path, known)
             self.error(
@@ -295,6 +346,18 @@ class _Checker:
 # --- small questions to a plan ------------------------------------------------------------------------------------
 
 
+_HOOK_INPUTS: Mapping[str, Kind] = {
+    "args": ListKind(UNKNOWN),
+    "kwargs": DICT,
+    "grad_input": ListKind(UNKNOWN),
+    "grad_output": ListKind(UNKNOWN),
+    "grad": TENSOR,
+    "prefix": TEXT,
+    "keep_vars": FLAG,
+    "strict": FLAG,
+}
+
+
 def _modules(values: Iterable[object]) -> Iterator[ModulePlan]:
     for value in values:
         if isinstance(value, ModulePlan):
@@ -323,6 +386,16 @@ def _below(plan: ModulePlan, prefix: str) -> Iterator[tuple[str, ModulePlan | Sh
             yield path, child
         if isinstance(child, ModulePlan):
             yield from _below(child, path)
+
+
+def _absent(plan: ModulePlan, prefix: str) -> Iterator[str]:
+    """The paths below a module where nothing stands, as a `when` is false there."""
+    for name, child in plan.children.items():
+        path = f"{prefix}.{name}" if prefix else name
+        if child is None:
+            yield path
+        elif isinstance(child, ModulePlan):
+            yield from _absent(child, path)
 
 
 def _placed_shares(plan: ModulePlan, prefix: str = "") -> Iterator[tuple[str, Share]]:

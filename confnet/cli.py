@@ -184,39 +184,60 @@ def validate(
         sys.exit(EXIT_DIAGNOSTICS)
 
 
+def _part_options(command: _Command) -> _Command:
+    """The options of `show` that choose a table instead of the tree."""
+    for name, text in reversed(_PARTS.items()):
+        command = click.option(f"--{name}", "parts", flag_value=name, multiple=True, help=text)(command)
+    return command
+
+
+_PARTS: Final = {
+    "modules": "Every module, as named_modules() gives them.",
+    "children": "The root's own children, as named_children() gives them.",
+    "parameters": "Every parameter: shape, dtype, count, whether it is trained.",
+    "buffers": "Every buffer: shape, dtype, count, whether it is persistent.",
+    "hooks": "Every hook that is registered.",
+    "init": "What initialises each parameter, and the line that says so.",
+}
+
+
 @commands.command()
 @click.argument("file", metavar="FILE")
 @_common_options
-def show(file: str, settings: Mapping[str, Any], variant: str | None, root: str | None, form: str) -> None:
-    """Print a file's module beside its parameter counts.
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@_part_options
+def show(
+    file: str, settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, parts: tuple[str, ...]
+) -> None:
+    """Print a file's module beside its parameter counts, or tables of what it holds.
 
-    The module is printed as torch prints it. It is built on the meta device: nothing is allocated.
+    The module is printed as torch prints it. It is built on the meta device: nothing is allocated. Each row of a
+    table ends with the place in the file that it came from.
 
     \b
-    Example:
+    Examples:
       confnet show examples/resnet.yaml --variant resnet50
+      confnet show examples/gpt2.yaml --parameters --buffers
     """
     from confnet import api
 
     try:
-        model = api.build(file, variant=variant, root=root, device="meta", args=settings)
+        found = api.inspect(file, variant=variant, root=root, args=settings)
     except ConfnetError as error:
         if form == "json":
             click.echo(render_json(error.diagnostics, ok=False))
         else:
             _print_diagnostics(error.diagnostics, error.sources, 1)
         sys.exit(EXIT_DIAGNOSTICS)
-    from confnet.builder.outline import outline, parameter_totals
-
-    totals = parameter_totals([model])
+    tables = {name: rows for name, rows in found.tables().items() if not parts or name in parts}
     if form == "json":
-        modules = [
-            {"name": name, "type": type(module).__name__, "parameters": parameter_totals([module]).parameters}
-            for name, module in model.named_modules()
-        ]
-        click.echo(json.dumps({"ok": True, "diagnostics": [], "parameters": _totals_data(totals), "modules": modules}))
+        click.echo(json.dumps({"ok": True, "diagnostics": [], "totals": _totals_data(found.totals), **tables}))
+    elif parts:
+        for number, (name, rows) in enumerate(tables.items()):
+            click.echo(("\n" if number else "") + f"{name}: {len(rows)}")
+            _print_rows(rows)
     else:
-        _print_outline(outline(model), totals)
+        _print_outline(found.outline, found.totals)
 
 
 # --- printing -------------------------------------------------------------------------------------------------------
@@ -251,6 +272,36 @@ def _print_outline(lines: tuple[Line, ...], totals: Totals) -> None:
         )
         click.echo(text)
     click.echo(f"\n{_totals_text(totals)}")
+
+
+def _print_rows(rows: tuple[Mapping[str, Any], ...]) -> None:
+    """Rows of a table in columns; on a terminal with a header, piped as plain lines."""
+    if not rows:
+        return
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in names:
+            table.add_column(name, justify="right" if name == "count" else "left", overflow="fold", style="dim" if name == "place" else "")
+        for row in cells:
+            table.add_row(*row)
+        Console(highlight=False, markup=False).print(table)
+        return
+    widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
+    for row in [names, *cells]:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "?" if value is None else printable(str(value))
 
 
 def _print_table(lines: tuple[Line, ...], counts: list[str]) -> None:

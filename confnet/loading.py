@@ -144,7 +144,7 @@ class _Loading:
             return None
         if target in self.units:
             return self.units[target]
-        if len(self.units) >= self.limits.files:
+        if len(self.texts) > self.limits.files:  # the first file is no include
             self.found.add("too-many-files", f"includes reach more than {self.limits.files} files", path.span)
             return None
         try:

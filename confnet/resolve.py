@@ -203,7 +203,9 @@ class _Resolver:
         if not scope.usable:
             return BROKEN, values
         module = self.module(document.root, _Place(scope, scope.names))
-        return self.owned(module, [arg.name for arg in document.args], values), values
+        if self.made.get((id(document.root), module.base)) is module.definition:
+            module = self.owned(module, [arg.name for arg in document.args], values)
+        return module, values
 
     def named_root(
         self, scope: _Scope, root: str, args: Mapping | None, variant: str | None
@@ -296,7 +298,10 @@ class _Resolver:
                 name = self.values.scalar(layer.name, place.names)
                 if name is UNKNOWN_VALUE or name is None:
                     if name is None:
-                        self.error("not-a-module", f"`{layer.name.text}` is null, not a layer", layer.name.span, place)
+                        self.error(
+                            "not-a-module", f"`{layer.name.text}` is null, not a layer", layer.name.span, place,
+                            help="give it a `when` that is false then",
+                        )  # fmt: skip
                     return BROKEN
                 if isinstance(name, ModulePlan):
                     self.error(
@@ -308,9 +313,11 @@ class _Resolver:
         if spec.body is None or plan is BROKEN:
             return plan
         if plan.definition is not None:
+            if spec.body.inputs is None and spec.body.outputs is None and not spec.body.methods:
+                return plan  # an instance of the definition as it is
             self.error(
-                "layer-with-body", f"`{layer.name.text}` is a definition already", layer.name.span, place,
-                help="write a composite body with it as a child",
+                "layer-with-body", f"`{layer.name.text}` is a definition, which says its inputs and methods itself",
+                layer.name.span, place, help="write a composite body with it as a child",
             )  # fmt: skip
             return BROKEN
         definition = self.definition(spec, plan.base, place)
@@ -552,7 +559,14 @@ class _Resolver:
     ) -> Iterable[tuple[str | None, ModulePlan | Share | None, Span]]:
         if not self.values.condition(repeat.when, place.names):
             return
-        for step in self.steps(repeat, place):
+        steps = self.steps(repeat, place)
+        if repeat.module is not None and pattern is not None and "$" not in pattern.text and len(steps) > 1:
+            self.error(
+                "invalid-repeat", f"the {len(steps)} modules of this repeat have one name, `{pattern.text}`", pattern.span, place,
+                help=f"make the key a pattern, such as `{pattern.text}_${repeat.variable.text if repeat.variable else 'i'}`",
+            )  # fmt: skip
+            steps = steps[:1]
+        for step in steps:
             inner = place.with_names({repeat.variable.text: step} if repeat.variable is not None else {})
             if repeat.module is None:
                 yield from self.expand(repeat.children or (), inner)

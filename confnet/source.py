@@ -484,9 +484,11 @@ class _Reader:
             begin = error.context_mark
             place = Span(self.name, begin.line + 1, begin.column + 1, begin.line + 1, begin.column + 2)
             notes.append(Note("while reading what begins", place))
-        self.found.add(
-            code, message, Span(self.name, line + 1, column + 1, line + 1, column + 2), help=help, notes=notes
-        )
+        split = any(d.code == "unbalanced-expression" and d.span and d.span.line == line + 1 for d in self.found.sorted())
+        if not split:  # else this is what YAML made of an expression that it split, which is told already
+            self.found.add(
+                code, message, Span(self.name, line + 1, column + 1, line + 1, column + 2), help=help, notes=notes
+            )
         return ConfnetError(self.found.sorted(), {self.name: self.text})
 
 
@@ -508,6 +510,11 @@ def _explain(problem: str, line: str, column: int) -> tuple[str, str, str]:
         return "yaml-syntax", "this quoted text is not closed", f"write {character or 'the quote'} at its end"
     if "quoted scalar" in problem:
         return "yaml-syntax", "this quoted text holds a wrong escape", "write `\\\\` for a backslash, or use single quotes"
+    if "cannot start any token" in problem and character and character in "|>":
+        return (
+            "yaml-syntax", f"a `{character}` block cannot stand inside `{{ }}` or `[ ]`",
+            "write the mapping or list around it on lines of its own",
+        )  # fmt: skip
     if "cannot start any token" in problem:
         return "yaml-syntax", f"`{character}` cannot begin a value", f"quote a text that begins with `{character}`"
     if "flow" in problem:

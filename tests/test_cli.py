@@ -248,16 +248,32 @@ def test_show_prints_the_tree_beside_its_counts(folder: Path) -> None:
 def test_show_json(folder: Path) -> None:
     result = run("show", "--format", "json", "good.yaml")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {
-        "ok": True,
-        "diagnostics": [],
-        "parameters": {"total": 15, "trainable": 15, "frozen": 0, "lazy": 0},
-        "modules": [
-            {"name": "", "type": "Good", "parameters": 15},
-            {"name": "first", "type": "Linear", "parameters": 15},
-            {"name": "act", "type": "ReLU", "parameters": 0},
-        ],
-    }
+    shown = json.loads(result.stdout)
+    assert (shown["ok"], shown["diagnostics"]) == (True, [])
+    assert shown["totals"] == {"total": 15, "trainable": 15, "frozen": 0, "lazy": 0}
+    assert shown["modules"] == [
+        {"name": "", "type": "Good", "parameters": 15, "place": "good.yaml:1"},
+        {"name": "first", "type": "Linear", "parameters": 15, "place": "good.yaml:8"},
+        {"name": "act", "type": "ReLU", "parameters": 0, "place": "good.yaml:9"},
+    ]
+    assert run("show", "--json", "good.yaml").stdout == result.stdout
+
+
+def test_show_tables(folder: Path) -> None:
+    result = run("show", "good.yaml", "--parameters", "--init")
+    assert result.exit_code == 0
+    assert result.output == (
+        "parameters: 2\n"
+        "name          shape   dtype    count  requires_grad  place\n"
+        "first.weight  [3, 4]  float32  12     yes            good.yaml:8\n"
+        "first.bias    [3]     float32  3      yes            good.yaml:8\n"
+        "\n"
+        "init: 2\n"
+        "name          initializer    place\n"
+        "first.weight  torch default  good.yaml:8\n"
+        "first.bias    torch default  good.yaml:8\n"
+    )
+    assert set(json.loads(run("show", "good.yaml", "--buffers", "--json").stdout)) == {"ok", "diagnostics", "totals", "buffers"}
 
 
 def test_show_of_a_bad_file(folder: Path) -> None:

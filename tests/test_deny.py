@@ -457,6 +457,7 @@ HARMLESS = [
     "l = [1, 2]\nl[0] = 5\nl.extend(sizes)\nreturn l",
     "s = list(sizes)\ns.append(1)\nreturn s",
     "a, b = x, weight\na.zero_()\nreturn b",
+    "last = None\nfor layer in layers:\n    if last is not None:\n        x = last(x)\n    last = layer\nreturn x",
 ]
 
 

@@ -1,6 +1,7 @@
 """Plans to modules: the only package, with `confnet.shapes`, that imports torch."""
 
-from confnet.builder.construct import construct
+from confnet.builder.construct import Built, construct
+from confnet.builder.inspection import Inspection, inspection
 from confnet.builder.instances import blueprint_of
 
-__all__ = ["blueprint_of", "construct"]
+__all__ = ["Built", "Inspection", "blueprint_of", "construct", "inspection"]

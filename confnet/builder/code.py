@@ -6,7 +6,7 @@ import builtins
 import dis
 import linecache
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 import torch.utils.checkpoint  # so that `torch.utils.checkpoint.checkpoint` is an attribute
 
+from confnet.blueprint import Blueprint
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.language.code import Code
 from confnet.language.compile import Names, compile_function
@@ -122,7 +123,8 @@ def _refuse_other_globals(code: CodeType, allowed: frozenset[str]) -> None:
             _refuse_other_globals(constant, allowed)
 
 
-def show_lines(texts: Mapping[str, str]) -> None:
+def show_lines(blueprint: Blueprint) -> None:
     """Let tracebacks show the lines of the files as they were read, whatever happens to them on disk."""
-    for file, text in texts.items():
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    for file, text in blueprint.texts:
+        name = blueprint.trace_name(file)
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -35,12 +35,12 @@ from confnet.plan import (
     Tie,
 )
 
-__all__ = ["construct"]
+__all__ = ["Built", "construct"]
 
 
 def construct(
     plan: Plan, blueprint: Blueprint, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> nn.Module:
+) -> Built:
     """The module of a checked plan, on `device` (the default device when None) and in `dtype` (as constructed when None).
 
     Raises ConfnetError where torch refuses what the checks could not see.
@@ -48,8 +48,20 @@ def construct(
     made = _Construction(blueprint)
     with nullcontext() if device is None else torch.device(device):
         module = made.module(plan.root, None)
-    made.finish(module)
-    return module if dtype is None else module.to(dtype)
+    warnings = made.finish(module)
+    return Built(module if dtype is None else module.to(dtype), warnings, made.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A built module, what only the build could warn of, and the place of the file that each module came from.
+
+    Modules that a layer makes inside itself have no place of their own.
+    """
+
+    module: nn.Module
+    warnings: tuple[Diagnostic, ...]
+    places: Mapping[nn.Module, ModulePlan]
 
 
 @dataclass(eq=False)
@@ -65,14 +77,16 @@ class _Construction:
         self.blueprint = blueprint
         self.rules = RuleRunner(self.plain, self.init_value, lambda module, rule: extend(module, rule, blueprint))
         self.hooks = HookInstaller(blueprint, self.plain)
+        self.places: dict[nn.Module, ModulePlan] = {}
 
-    def finish(self, root: nn.Module) -> None:
+    def finish(self, root: nn.Module) -> tuple[Diagnostic, ...]:
         """What needs the whole model: hooks, the record of initialisers, and rules that did nothing."""
         self.hooks.install(root)
-        problems = [*self.rules.unused(), *self.hooks.unused()]
+        problems = (*self.rules.unused(), *self.hooks.unused())
         if any(problem.severity == "error" for problem in problems):
             raise ConfnetError(problems)
         record_origins(root, self.rules.origins)
+        return problems
 
     def module(self, plan: ModulePlan, frame: _Frame | None) -> nn.Module:
         if plan.definition is None:
@@ -81,6 +95,7 @@ class _Construction:
         else:
             frame = _Frame()
             module = self.defined(plan, plan.definition, frame)
+        self.places[module] = plan
         self.rules.run(module, plan.rules)
         definition = plan.definition
         for hook in plan.hooks:
@@ -222,6 +237,7 @@ class _Construction:
         self, scope: object, code: Code, owner: str, constants: Iterable[str], members: Iterable[str], **inputs: Any
     ) -> object:
         """The value of code that runs once, at the build."""
+        code = self.blueprint.traced(code)
         function = function_of(code, "value", owner, [Input(name, True) for name in inputs], constants, members)
         try:
             return function(scope, **inputs)
@@ -270,4 +286,4 @@ def _line_of(error: Exception, code: Code) -> Span:
         traceback = traceback.tb_next
     if line == code.span.line:
         return code.span
-    return Span(code.file, line, code.indent + 1, line, code.indent + 2)
+    return Span(code.span.file, line, code.indent + 1, line, code.indent + 2)

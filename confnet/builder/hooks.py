@@ -76,7 +76,7 @@ class Hook:
         if plan.code is not None:
             members, constants = self.names
             inputs = [Input(name, True) for name in self.call_names]
-            self.function = function_of(plan.code, "do", plan.name, inputs, constants, members)
+            self.function = function_of(self.blueprint.traced(plan.code), "do", plan.name, inputs, constants, members)
         elif plan.call is not None and plan.call.name in BUILTIN_HOOKS:
             self.implementation = IMPLEMENTATIONS[plan.call.name]
         elif plan.call is not None:

@@ -47,7 +47,12 @@ def class_of(definition: Definition, blueprint: Blueprint) -> type[nn.Module]:
     def make() -> type[nn.Module]:
         functions = {
             method.name: function_of(
-                method.code, method.name, definition.name, method.inputs, definition.constants, definition.members
+                blueprint.traced(method.code),
+                method.name,
+                definition.name,
+                method.inputs,
+                definition.constants,
+                definition.members,
             )
             for method in definition.methods.values()
         }
@@ -69,7 +74,7 @@ def _extended(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> typ
 
     def make() -> type[nn.Module]:
         functions = {
-            method.name: function_of(method.code, method.name, cls.__name__, method.inputs, ())
+            method.name: function_of(blueprint.traced(method.code), method.name, cls.__name__, method.inputs, ())
             for method in rule.methods.values()
         }
         return _make(cls.__name__, cls, functions, identity, "")
@@ -81,7 +86,7 @@ def _cached(blueprint: Blueprint, identity: Identity, make: Callable[[], type[nn
     key = (blueprint.digest, identity)
     made = _CLASSES.get(key)
     if made is None:
-        show_lines(dict(blueprint.texts))
+        show_lines(blueprint)
         made = _CLASSES[key] = make()
     return made
 

@@ -1,4 +1,4 @@
-"""Checking calls of the few Python functions that code may call."""
+"""Checking calls of the few Python functions, and methods of dicts, that code may call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from confnet.language.kinds import (
     FLAG,
     NUMBER,
     TENSOR,
+    TEXT,
     UNKNOWN,
     DictKind,
     Kind,
@@ -50,7 +51,7 @@ LAZY = frozenset({"zip", "enumerate", "reversed"})
 
 
 class BuiltinCalls(Operands):
-    """The kinds of calls of `len`, `range`, `zip` and their like."""
+    """The kinds of calls of `len`, `range`, `zip` and their like, and of `items`, `keys` and `values`."""
 
     def _builtin(self, node: ast.Call, name: str) -> Value:
         fewest, most, keywords = BUILTIN_ARGUMENTS[name]
@@ -137,6 +138,19 @@ class BuiltinCalls(Operands):
             except ValueError:
                 self.report(node, "wrong-argument-count", "the step of `range` is 0")
         return Value(ListKind(NUMBER), symbolic=symbolic, nonempty=nonempty)
+
+    def _module_dict(self, kind: ModuleKind, name: str) -> Value:
+        item = self._all_items(kind)
+        kinds: dict[str, Kind] = {"keys": TEXT, "values": item, "items": TupleKind((TEXT, item))}
+        return Value(ListKind(kinds[name], lazy=True), nonempty=bool(kind.items))
+
+    def _dict_method(self, node: ast.Call, owner: Value, item: Kind, name: str) -> Value:
+        if node.args or node.keywords:
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                self.value(argument)
+            self.report(node, "wrong-argument-count", f"`{name}` takes no arguments")
+        kinds: dict[str, Kind] = {"keys": TEXT, "values": item, "items": tuple_kind((TEXT, item))}
+        return Value(ListKind(kinds[name]), owner.own, self.held(owner), nonempty=owner.nonempty)
 
 
 def _static_length(value: Value) -> int | None:

@@ -22,7 +22,6 @@ from confnet.language.kinds import (
     ListKind,
     ModuleKind,
     Signature,
-    TupleKind,
 )
 from confnet.language.names import BUILTINS, NAMESPACES, dotted
 from confnet.language.operands import TYPE_INFO
@@ -33,11 +32,11 @@ from confnet.language.values import (
     Value,
     describe,
     flat,
+    has_inplace,
     join,
     join_kinds,
     modules_of,
     options,
-    tuple_kind,
 )
 
 __all__ = ["GRAD_MODES", "LIST_METHODS", "Calls"]
@@ -291,7 +290,7 @@ class Calls(BuiltinCalls):
 
     def _may_change_in_place(self, kind: ModuleKind) -> bool:
         if id(kind) not in self.in_place:
-            self.in_place[id(kind)] = _has_inplace(kind)
+            self.in_place[id(kind)] = has_inplace(kind)
         return self.in_place[id(kind)]
 
     # --- methods -----------------------------------------------------------------------------------
@@ -354,18 +353,6 @@ class Calls(BuiltinCalls):
         self.report(func, "module-method", f"the method `{name}` of {describe(kind)} cannot be called in code", help)
         return BROKEN
 
-    def _module_dict(self, kind: ModuleKind, name: str) -> Value:
-        item = self._all_items(kind)
-        kinds: dict[str, Kind] = {"keys": TEXT, "values": item, "items": TupleKind((TEXT, item))}
-        return Value(ListKind(kinds[name], lazy=True), nonempty=bool(kind.items))
-
-    def _dict_method(self, node: ast.Call, owner: Value, item: Kind, name: str) -> Value:
-        if node.args or node.keywords:
-            self.argument_values(node)
-            self.report(node, "wrong-argument-count", f"`{name}` takes no arguments")
-        kinds: dict[str, Kind] = {"keys": TEXT, "values": item, "items": tuple_kind((TEXT, item))}
-        return Value(ListKind(kinds[name]), owner.own, self.held(owner), nonempty=owner.nonempty)
-
     def _list_method(self, node: ast.Call, func: ast.Attribute, owner: Value, kind: ListKind, name: str) -> Value:
         fewest, most = LIST_METHODS[name]
         values = self.argument_values(node)
@@ -407,18 +394,3 @@ class Calls(BuiltinCalls):
 
 def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and (node.value is False or node.value is None)
-
-
-def _has_inplace(kind: ModuleKind) -> bool:
-    """Whether a module, or one inside it, has the constructor argument `inplace`."""
-    stack: list[Kind] = [kind]
-    seen: set[int] = set()
-    while stack:
-        module = stack.pop()
-        if not isinstance(module, ModuleKind) or id(module) in seen:
-            continue
-        seen.add(id(module))
-        if "inplace" in module.members:
-            return True
-        stack.extend([*module.items.values(), *module.members.values()])
-    return False

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from confnet.catalog.functions import tensor_method
 from confnet.language.calls import GRAD_MODES, LIST_METHODS, Calls
 from confnet.language.context import Environment, TooComplex
+from confnet.language.flow import Loop, merge
 from confnet.language.kinds import NONE, UNKNOWN, Kind, ListKind, ModuleKind
 from confnet.language.names import NAMESPACES, dotted
 from confnet.language.scope import CheckResult, ParsedCode, Scope
@@ -17,7 +18,6 @@ from confnet.language.values import (
     Label,
     Value,
     holds_module,
-    join,
     join_kinds,
     options,
     plain,
@@ -27,25 +27,6 @@ from confnet.language.values import (
 __all__ = ["Checker"]
 
 PASSES_BEFORE_WIDENING = 3
-
-
-@dataclass(slots=True)
-class Loop:
-    """The environments in which a loop is left or begun again."""
-
-    breaks: list[Environment] = field(default_factory=list)
-    continues: list[Environment] = field(default_factory=list)
-
-
-def merge(environments: Sequence[Environment]) -> Environment:
-    """What is known where several paths meet: a name that one of them lacks may be unassigned."""
-    names = dict.fromkeys(name for environment in environments for name in environment)
-    merged: Environment = {}
-    for name in names:
-        values = [environment[name] for environment in environments if name in environment]
-        value = join(values)
-        merged[name] = replace(value, maybe=True) if len(values) < len(environments) else value
-    return merged
 
 
 class Checker(Calls):

@@ -66,7 +66,7 @@ class CompiledFunction:
         builtins, both through the frame that runs. `compile_function` has seen to it that the code names none but
         the call table.
         """
-        module_globals["__builtins__"] = builtins
+        module_globals["__builtins__"] = vars(builtins)
         function = FunctionType(self.code, module_globals, self.code.co_name, self.defaults or None)
         function.__qualname__ = self.code.co_qualname
         return function

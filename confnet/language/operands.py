@@ -387,23 +387,6 @@ class Operands(Items):
         self.environment = before
         return join(values)
 
-    def narrowed(self, environment: dict[str, Value], test: ast.expr, outcome: bool) -> dict[str, Value]:
-        """The environment where `test` came out as `outcome`: `x is not None` tells the kind of the local `x`."""
-        match test:
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self.narrowed(environment, operand, not outcome)
-            case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == outcome:
-                for part in values:
-                    environment = self.narrowed(environment, part, outcome)
-            case ast.Compare(left=ast.Name(id=name), ops=[op], comparators=[ast.Constant(value=None)]):
-                value = environment.get(name)
-                if value is not None and isinstance(op, ast.Is | ast.IsNot) and self.is_local(name):
-                    is_none = isinstance(op, ast.Is) == outcome
-                    kinds = [kind for kind in options(value.kind) if (kind == NONE) == is_none]
-                    if kinds:
-                        return {**environment, name: replace(value, kind=join_kinds(kinds))}
-        return dict(environment)
-
 
 def plain_number(value: object) -> bool:
     """Whether a settled value is a number, whose text cannot be a format."""

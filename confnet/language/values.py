@@ -40,6 +40,7 @@ __all__ = [
     "constant",
     "describe",
     "flat",
+    "has_inplace",
     "holds_module",
     "join",
     "join_kinds",
@@ -107,8 +108,8 @@ class Value:
         return self.own | self.inside
 
     def local(self) -> Value:
-        """The value as a local keeps it: names do not carry settled values."""
-        return replace(self, static=UNSETTLED, maybe=False)
+        """The value as a local keeps it: names carry no settled values but None."""
+        return replace(self, static=None if self.kind == NONE else UNSETTLED, maybe=False)
 
 
 BROKEN = Value(UNKNOWN, broken=True)
@@ -227,7 +228,7 @@ def join(values: Iterable[Value]) -> Value:
 def widen(value: Value) -> Value:
     """The same value with a kind that can hardly change any more: `unknown`, None, and the modules that it may be."""
     none = [NONE] if NONE in options(value.kind) else []
-    return replace(value, kind=join_kinds([*modules_of(value.kind), UNKNOWN, *none]), nonempty=False)
+    return replace(value, kind=join_kinds([*modules_of(value.kind), UNKNOWN, *none]), static=UNSETTLED, nonempty=False)
 
 
 def constant(name: str, value: object) -> Value:
@@ -269,3 +270,18 @@ def plain(kind: Kind) -> bool:
 def surely_tensor(kind: Kind) -> bool:
     """Whether a value is a tensor on every path."""
     return all(option == TENSOR for option in options(kind))
+
+
+def has_inplace(kind: ModuleKind) -> bool:
+    """Whether a module, or one inside it, has the constructor argument `inplace`."""
+    stack: list[Kind] = [kind]
+    seen: set[int] = set()
+    while stack:
+        module = stack.pop()
+        if not isinstance(module, ModuleKind) or id(module) in seen:
+            continue
+        seen.add(id(module))
+        if "inplace" in module.members:
+            return True
+        stack.extend([*module.items.values(), *module.members.values()])
+    return False

@@ -102,6 +102,17 @@ def _type_meant(word: str) -> str | None:
     return _TYPE_WORDS.get(word.lower()) or closest(word, ARG_TYPES)
 
 
+def _misspelt(node: Mapping, keys: Iterable[str]) -> bool:
+    """Whether a key of the mapping is nearly one of `keys`: what that one would have said is then not missing."""
+    return any(closest(key.text, keys) is not None for key, _ in node)
+
+
+def _bare_layer(text: str) -> str | None:
+    """The layer that a dotted path such as `torch.nn.Linear` ends in."""
+    last = text.rpartition(".")[2]
+    return last if "." in text and lookup(last) is not None else None
+
+
 class _SpecReader:
     """Reads nodes into models; `found` receives what is wrong."""
 
@@ -134,7 +145,7 @@ class _SpecReader:
         }
         if not has_root:
             self.unknown_keys(node, (*_HEADER, *_SCOPE, *_MODIFIERS, *_COMPOSITE), "a document", layer=True)
-            if not header.get("modules"):
+            if not header.get("modules") and not _misspelt(node, (*_COMPOSITE, "modules")):
                 self.error(
                     "no-module", "the document has no module", self.first_key(node),
                     "write a layer key such as `Sequential:`, a composite body (`children:`, `forward:`), or `modules:`",
@@ -223,7 +234,7 @@ class _SpecReader:
         if isinstance(text, str) and text.startswith("$"):
             return ModuleSpec(span=node.span, label=label, reference=node)
         if not isinstance(text, str) or not is_layer_key(text):
-            guess = closest(text, layer_names()) if isinstance(text, str) else None
+            guess = (_bare_layer(text) or closest(text, layer_names())) if isinstance(text, str) else None
             self.error(
                 "not-a-module", f"a module is expected here, not {describe(node)}", node.span,
                 f"did you mean `{guess}`?" if guess else "name a layer such as `ReLU`, or write a mapping with a layer key",
@@ -236,10 +247,16 @@ class _SpecReader:
         if not node.entries:
             self.error("not-a-module", "an empty mapping is not a module", node.span, "name a layer, such as `ReLU`")
             return
-        key = next((key for key, _ in node if key.text not in _MODIFIERS), node.entries[0][0])
-        guess = closest(key.text, [*layer_names(), *_COMPOSITE, *_MODIFIERS, "share", "repeat"])
+        key = next((key for key, _ in node if key.text not in _MODIFIERS), None)
+        if key is None:
+            key = node.entries[0][0]
+            self.error(
+                "not-a-module", f"`{key.text}` stands beside no module", key.span, "write a layer key such as `Linear:` beside it"
+            )
+            return
+        guess = _bare_layer(key.text) or closest(key.text, [*layer_names(), *_COMPOSITE, *_MODIFIERS, "share", "repeat"])
         self.error(
-            "not-a-module", f"`{key.text}` names no module: a layer is capitalised", key.span,
+            "not-a-module", f"`{key.text}` names no module", key.span,
             f"did you mean `{guess}`?" if guess else "write a layer key such as `Linear:`, or a composite body (`children:`, `forward:`)",
         )  # fmt: skip
 
@@ -288,6 +305,8 @@ class _SpecReader:
                         [Note("the layer key", layer.span)],
                     )  # fmt: skip
         if not layered and not any(key.text in _COMPOSITE for key, _ in node):
+            if _misspelt(node, _COMPOSITE):
+                return None
             self.error(
                 "no-module", f"`{label}` has neither a layer key nor a body", span,
                 "write a layer key such as `Sequential:`, or `children:` and `forward:`",
@@ -631,8 +650,9 @@ class _SpecReader:
     def selector(self, node: Node) -> SelectorSpec | None:
         if not isinstance(node, Mapping):
             self.error(
-                "invalid-type", f"`where` is a mapping with `type`, `name` or `not`, not {describe(node)}", node.span
-            )
+                "invalid-type", f"`where` is a mapping with `type`, `name` or `not`, not {describe(node)}", node.span,
+                f"write `where: {{type: {node.text}}}`" if isinstance(node, Scalar) and is_layer_key(node.text) else "",
+            )  # fmt: skip
             return None
         self.unknown_keys(node, ("type", "name", "not"), "a selector")
         chosen = {k.text: v for k, v in node if k.text in ("type", "name", "not")}
@@ -646,6 +666,9 @@ class _SpecReader:
             self.error("invalid-type", f"a hook is a mapping, not {describe(node)}", node.span)
             return None
         allowed = ("kind", "where", "call", "do", "tensor", "name", "prepend", "with_kwargs", "always_call", "when")
+        if "on" in node.index and "kind" not in node.index:
+            self.error("unknown-key", "`on` is not a key of a hook", node.key("on").span, "write `kind`: YAML 1.1 reads `on` as true")
+            return None
         self.unknown_keys(node, allowed, "a hook")
         if "kind" not in node.index:
             self.error("missing-key", "the hook has no `kind`", node.span)
@@ -725,6 +748,7 @@ class _SpecReader:
         self, node: Mapping, allowed: Iterable[str], what: str, *, layer: bool = False, arguments_of: str = ""
     ) -> None:
         allowed = tuple(allowed)
+        listed = False
         callee = lookup(arguments_of) if arguments_of else None
         arguments = {argument.name for argument in callee.arguments} if callee else set()
         for key, _ in node:
@@ -732,9 +756,11 @@ class _SpecReader:
                 continue
             pool = [*allowed, *layer_names()] if layer else allowed
             guess = closest(key.text, pool)
-            help = f"did you mean `{guess}`?" if guess else f"the keys are {', '.join(f'`{name}`' for name in allowed)}"
+            help = f"did you mean `{guess}`?" if guess else ""
             if key.text in arguments:
                 help = f"an argument of `{arguments_of}` is indented below it"
+            elif not guess and not listed:  # a long list is told once
+                help, listed = f"the keys are {', '.join(f'`{name}`' for name in allowed)}", True
             self.error("unknown-key", f"`{key.text}` is not a key of {what}", key.span, help)
 
     def else_needs_when(self, node: Mapping) -> None:
