@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from confnet.blueprint import Blueprint
 from confnet.catalog.registry import DEFAULT_REGISTRY
-from confnet.diagnostics import ConfnetError, Diagnostic
+from confnet.diagnostics import ConfnetError, Diagnostic, Note
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_file, load_text
-from confnet.pipeline import ARGS_FILE, make_plan
+from confnet.pipeline import ARGS_FILE, check_library, make_plan
 from confnet.plan import ModulePlan, Plan
 from confnet.render import render_text
 from confnet.source import Source, parse, to_text
@@ -82,7 +82,8 @@ def validate(
 ) -> Report:
     """Check a spec under `args` (or keyword arguments, the same) without changing anything.
 
-    A spec whose args are not all given and that has variants is checked under each variant. Whatever is wrong is in
+    Without `variant` and `root`, a spec is checked as it is and under each of its variants, and one that only
+    defines modules is checked definition by definition, as far as their defaults suffice. Whatever is wrong is in
     the report; nothing is raised for a user's mistake. A spec without mistakes is also constructed on the meta
     device, so that what only torch can refuse is found; torch is not imported before that.
     """
@@ -92,14 +93,27 @@ def validate(
         spec = _spec(source, limits)
         sources.update(spec.texts)
         given = {**(args or {}), **more}
-        for name in _variants(spec, variant, root, given):
-            checked = _Checked.make(spec, given, name, root, limits)
-            sources.update(checked.plan.sources)
-            found.update(dict.fromkeys(checked.warnings))
-            found.update(dict.fromkeys(checked.construct("meta", None).warnings))
+        choices = _choices(spec, variant, root, given)
+        if not choices:
+            found.update(dict.fromkeys(check_library(spec)))
     except ConfnetError as error:
-        sources.update(error.sources)
-        found.update(dict.fromkeys(error.diagnostics))
+        return _report(error.diagnostics, error.sources)
+    for chosen_variant, chosen_root in choices:
+        try:
+            checked = _Checked.make(spec, given, chosen_variant, chosen_root, limits)
+            sources.update(checked.plan.sources)
+            diagnostics = (*checked.warnings, *checked.construct("meta", None).warnings)
+        except ConfnetError as error:
+            sources.update(error.sources)
+            diagnostics = error.diagnostics
+        for diagnostic in diagnostics:
+            known = any(_same(diagnostic, other) for other in found)
+            if not known:
+                found[_under(diagnostic, chosen_variant if variant is None else None)] = None
+    return _report(found, sources)
+
+
+def _report(found: Iterable[Diagnostic], sources: Mapping[str, str]) -> Report:
     diagnostics = _located(found, sources)
     return Report(all(d.severity != "error" for d in diagnostics), diagnostics, sources)
 
@@ -193,14 +207,30 @@ class _Checked:
             raise ConfnetError(error.diagnostics, {**self.plan.sources, **error.sources}) from error.__cause__
 
 
-def _variants(spec: Spec, variant: str | None, root: str | None, args: Mapping[str, Any]) -> list[str | None]:
-    """The variants to check: the one that is named, or all where the document cannot stand without one."""
+def _choices(
+    spec: Spec, variant: str | None, root: str | None, args: Mapping[str, Any]
+) -> list[tuple[str | None, str | None]]:
+    """The variants and roots to check a spec under: those that are named, or all that can stand by themselves."""
     document = spec.document
+    if variant is not None or root is not None:
+        return [(variant, root)]
+    if document.root is None:
+        definitions = [d for d in document.modules if all(a.has_default for a in (d.module.body.args if d.module.body else ()))]
+        return [(None, definition.name) for definition in definitions]
     required = [arg.name for arg in document.args if not arg.has_default and arg.name not in args]
-    if variant is not None or root is not None or not document.variants:
-        return [variant]
-    names: list[str | None] = [item.name for item in document.variants]
-    return names if required else [None, *names]
+    bare: list[tuple[str | None, str | None]] = [] if required and document.variants else [(None, None)]
+    return [*bare, *((item.name, None) for item in document.variants)]
+
+
+def _same(one: Diagnostic, other: Diagnostic) -> bool:
+    return (one.code, one.message, one.span) == (other.code, other.message, other.span)
+
+
+def _under(diagnostic: Diagnostic, variant: str | None) -> Diagnostic:
+    """The diagnostic with a note of the variant that it was found under."""
+    if variant is None:
+        return diagnostic
+    return replace(diagnostic, notes=(*diagnostic.notes, Note(f"under the variant `{variant}`")))
 
 
 def _spec(source: SourceLike, limits: Limits) -> Spec:

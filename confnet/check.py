@@ -11,11 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from confnet.catalog.hooks import HOOK_KINDS
-from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
+from confnet.catalog.registry import DEFAULT_REGISTRY, layer_names, lookup
 from confnet.diagnostics import Collector, Diagnostic, Note, Span, closest
 from confnet.language.code import Code
 from confnet.language.forward import check_code, parse_code
-from confnet.language.kinds import DICT, FLAG, NONE, NUMBER, TENSOR, TEXT, UNKNOWN, Kind, ListKind, ModuleKind, Parameter, Signature
+from confnet.language.kinds import (
+    DICT,
+    FLAG,
+    NONE,
+    NUMBER,
+    TENSOR,
+    TEXT,
+    UNKNOWN,
+    Kind,
+    ListKind,
+    ModuleKind,
+    Parameter,
+    Signature,
+)
 from confnet.language.names import find_cycle
 from confnet.language.scope import CheckResult, ParsedCode, Scope
 from confnet.plan import BROKEN, CONTAINERS, DTypeName, HookPlan, Input, Method, ModulePlan, Plan, Selector, Share, Tie
@@ -231,27 +244,37 @@ class _Checker:
                     scope = Scope({"shape": ListKind(NUMBER)}, state, init.constants, self.functions)
                     self.checked(parse_code(init.code), scope, plan)
             for method in rule.methods.values():
+                inputs = {item.name: _input_kind(item) for item in method.inputs}
                 for matched in self.matched(plan, rule.where):
-                    inputs = {item.name: _input_kind(item) for item in method.inputs}
                     self.checked(parse_code(method.code), Scope(inputs, matched.members, {}, self.functions), plan)
         for hook in plan.hooks:
             if hook.code is not None:
                 self.hook(plan, kind, hook, hook.code)
 
     def hook(self, plan: ModulePlan, kind: ModuleKind, hook: HookPlan, code: Code) -> None:
-        read: dict[str, Kind] = {}
-        for matched in self.matched(plan, hook.where):
-            read.update(matched.members)
+        """Check what a hook does, for each kind of module that it may be on."""
+        parsed = parse_code(code)
         names = HOOK_KINDS[hook.kind].names(hook.options.get("with_kwargs", False))
         inputs = {name: _HOOK_INPUTS.get(name, UNKNOWN) for name in names}
-        if "module" in inputs:
-            inputs["module"] = ModuleKind("module", members=read)
-        members = {name: kind.members[name] for name in (*plan.children, *plan.parameters, *plan.buffers)} if hook.in_body else {}
-        scope = Scope(inputs, members, hook.constants, self.functions, must_return=False)
-        self.checked(parse_code(code), scope, plan)
+        own = (*plan.children, *plan.parameters, *plan.buffers) if hook.in_body else ()
+        members = {name: kind.members[name] for name in own if name in kind.members}
+        for matched in self.matched(plan, hook.where) if "module" in names else (_BROKEN_KIND,):
+            if "module" in names:
+                inputs["module"] = replace(matched, call=None, methods={}, label="module")
+            scope = Scope(inputs, members, hook.constants, self.functions, must_return=False)
+            result = self.checked(parsed, scope, plan)
+            if HOOK_KINDS[hook.kind].returns_nothing and result.result is not NONE and not parsed.diagnostics:
+                self.error(
+                    "invalid-hook", f"torch lets a `{hook.kind}` hook return nothing", code.span, plan.chain,
+                    help="change what it is given in place, or leave the `return` out",
+                )  # fmt: skip
 
-    def matched(self, plan: ModulePlan, where: Selector | None) -> Iterator[ModuleKind]:
-        """The kinds of the modules in the plan that a selector means (what layers make inside themselves is not seen)."""
+    def matched(self, plan: ModulePlan, where: Selector | None) -> Iterable[ModuleKind]:
+        """The kinds of the modules that a selector means, each once; at least one, so that code is always checked.
+
+        What layers make inside themselves is not in the plan: such modules are known by the types of the selector.
+        """
+        found: dict[object, ModuleKind] = {}
         for path, module in [("", plan), *_below(plan, "")]:
             target = self.targets.get(id(module)) if isinstance(module, Share) else module
             if target is None or target is BROKEN:
@@ -259,7 +282,18 @@ class _Checker:
             layer = lookup(target.base)
             classes = [target.base, *(layer.bases if layer else ()), *([target.definition.name] if target.definition else ())]
             if matches(where, classes, (path,)):
-                yield self.kinds.get(id(target)) or self.module(target)
+                kind = self.kinds.get(id(target)) or self.module(target)
+                found.setdefault(kind.label if target.definition is None and target.base not in CONTAINERS else id(kind), kind)
+        if not found:
+            return (self.inner(where),)
+        return found.values()
+
+    def inner(self, where: Selector | None) -> ModuleKind:
+        """The kind of modules inside layers that a selector means: tensors called so in any layer may be read."""
+        types = where.types if where is not None and where.types is not None else layer_names()
+        layers = [layer for name in types if (layer := lookup(name)) is not None]
+        names = {name for layer in layers for name in (*layer.parameters, *layer.buffers)}
+        return ModuleKind("module", members=dict.fromkeys(names, UNKNOWN))
 
     # --- shares and ties ------------------------------------------------------------------------------------------
 

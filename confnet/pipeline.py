@@ -11,7 +11,7 @@ from confnet.plan import Plan
 from confnet.resolve import resolve
 from confnet.source import Mapping, parse
 
-__all__ = ["ARGS_FILE", "make_plan"]
+__all__ = ["ARGS_FILE", "check_library", "make_plan"]
 
 ARGS_FILE = "<args>"
 """The name, in diagnostics, of the args that a caller sets."""
@@ -46,3 +46,11 @@ def make_plan(
         raise ConfnetError([*found.found.values(), *error.diagnostics], texts) from None
     found.raise_errors(texts)
     return plan, found.sorted()
+
+
+def check_library(spec: Spec) -> tuple[Diagnostic, ...]:
+    """Check the names of a spec that only defines modules; raises ConfnetError with every mistake."""
+    found = Collector()
+    check_names(spec, found)
+    found.raise_errors(spec.texts)
+    return found.sorted()

@@ -261,7 +261,9 @@ class _Resolver:
         reader = RuleReader(_PlacedTools(self, place))
         rules = list(reader.rules(modifiers.apply or (), place.names))
         own = reader.own_rule(modifiers, spec.span, place.names)
-        hooks = reader.hooks(modifiers.hooks or (), place.names, in_body=spec.body is not None)
+        hooks = reader.hooks(
+            modifiers.hooks or (), place.names, in_body=spec.body is not None, taken=[hook.name for hook in plan.hooks]
+        )
         return replace(plan, rules=(*plan.rules, *rules, *([own] if own else [])), hooks=(*plan.hooks, *hooks))
 
     def counted(self, span: Span, place: _Place, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Protocol
 
 from confnet.calls import Written
@@ -60,10 +61,21 @@ class RuleReader:
             settings={key.text: self.values.value(node, names) for key, node in settings},
             setting_spans={key.text: key.span for key, _ in settings},
             methods=self.tools.methods(spec.methods or ()),
-            dtype=self.tools.dtype(spec.dtype),
+            dtype=self.dtype(spec.dtype, names),
             calls=self.calls(spec.call, names),
             chain=names.chain,
         )
+
+    def dtype(self, node: Scalar | None, names: Names) -> str | None:
+        """What `nn.Module.to` takes: a dtype that parameters can have."""
+        dtype = self.tools.dtype(node)
+        if node is None or dtype is None or dtype.startswith(("float", "bfloat", "complex")):
+            return dtype
+        self.error(
+            "invalid-type", f"a module cannot be converted to `{dtype}`", node.span, names,
+            help="write a floating-point or complex dtype",
+        )  # fmt: skip
+        return None
 
     def own_rule(self, spec: ModifiersSpec, span: Span, names: Names) -> RulePlan | None:
         """What stands beside a layer key or in a body: a rule about that module alone."""
@@ -149,30 +161,37 @@ class RuleReader:
 
     # --- hooks ----------------------------------------------------------------------------------------------------
 
-    def hooks(self, specs: Iterable[HookSpec], names: Names, *, in_body: bool) -> tuple[HookPlan, ...]:
-        """The hooks of a module, without those whose `when` is false; each has a name of its own."""
+    def hooks(self, specs: Iterable[HookSpec], names: Names, *, in_body: bool, taken: Iterable[str] = ()) -> tuple[HookPlan, ...]:
+        """The hooks of a module, without those whose `when` is false; each has a name of its own, none of `taken`."""
+        taken = set(taken)
         plans: list[HookPlan] = []
-        taken: set[str] = set()
-        for spec in specs:
-            if not self.values.condition(spec.when, names):
-                continue
-            plan = self.hook(spec, names, taken, in_body)
-            if plan is not None:
-                plans.append(plan)
+        named = [(spec, self.hook_name(spec, names, taken)) for spec in specs]
+        for spec, name in named:
+            if name is None:  # numbered among all, so that a `when` does not rename the others
+                kind = self.values.text(spec.kind, names)
+                name = next(n for n in (f"{kind}{i or ''}" for i in count()) if n not in taken)
+                taken.add(name)
+            if self.values.condition(spec.when, names):
+                plan = self.hook(spec, name, names, in_body)
+                plans += [plan] if plan is not None else []
         return tuple(plans)
 
-    def hook(self, spec: HookSpec, names: Names, taken: set[str], in_body: bool) -> HookPlan | None:
+    def hook_name(self, spec: HookSpec, names: Names, taken: set[str]) -> str | None:
+        """The name that a hook is given, or None."""
+        if spec.name is None or not self.values.condition(spec.when, names):
+            return None if spec.name is None else ""
+        name = self.values.text(spec.name, names)
+        if name in taken:
+            self.error("duplicate-name", f"the hook `{name}` stands twice", spec.name.span, names)
+        taken.add(name)
+        return name or None
+
+    def hook(self, spec: HookSpec, name: str, names: Names, in_body: bool) -> HookPlan | None:
         kind = self.kind(spec, names)
         if kind is None:
             return None
         options = self.options(spec, kind, names)
         tensor = self.tensor(spec, kind, names)
-        name = self.values.text(spec.name, names) if spec.name is not None else ""
-        if name in taken:
-            self.error("duplicate-name", f"the hook `{name}` stands twice", spec.name.span, names)
-        if not name:
-            name = next(n for n in (f"{kind.name}{i or ''}" for i in range(len(taken) + 1)) if n not in taken)
-        taken.add(name)
         call = self.hook_call(spec.call, kind, options.get("with_kwargs", False), names) if spec.call is not None else None
         if spec.call is not None and call is None:
             return None

@@ -8,6 +8,7 @@ A case is `NAME.yaml` beside `NAME.txt`, or a folder `NAME` whose `main.yaml` in
 from __future__ import annotations
 
 import ast
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ NOT_IN_A_FILE = {
     "too-many-nodes": "needs a million values: tests below, with a smaller limit",
     "too-many-files": "needs a hundred files: tests below, with a smaller limit",
     "include-without-folder": "a text has no folder: tests below",
+    "no-root": "a file of definitions is right until it is built: tests below",
+    "code-too-long": "needs 10,000 parts: tests below",
+    "code-too-complex": "needs so much code that its check takes seconds: tests below, with a smaller limit",
 }
 """Codes that no case of this folder can show, and why."""
 
@@ -144,7 +148,7 @@ def codes_of(node: ast.AST) -> Iterator[str]:
 
 
 def name_of(function: ast.expr) -> str:
-    return getattr(function, "attr", None) or getattr(function, "id", "")
+    return str(getattr(function, "attr", None) or getattr(function, "id", ""))
 
 
 def texts_of(node: ast.expr) -> Iterator[str]:
@@ -197,3 +201,20 @@ def test_a_text_includes_nothing() -> None:
     with pytest.raises(confnet.ConfnetError) as caught:
         confnet.loads(f"include: [blocks.yaml]\n{SMALL}")
     assert [d.code for d in caught.value.diagnostics] == ["include-without-folder"]
+
+
+def test_a_file_of_definitions_is_not_built(tmp_path: Path) -> None:
+    path = tmp_path / "blocks.yaml"
+    path.write_text("confnet: 1\nmodules: {Block: {Sequential: [ReLU]}}\n")
+    with pytest.raises(confnet.ConfnetError) as caught:
+        confnet.build(path)
+    assert [d.code for d in caught.value.diagnostics] == ["no-root"]
+
+
+def test_limits_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = f"confnet: 1\nforward: return [{'x, ' * 10_000}]\n"
+    assert only_code(confnet.validate(io.StringIO(long))) == "code-too-long"
+    loops = "confnet: 1\nforward: |\n  for a in x:\n      for b in a:\n          x = x + b\n  return x\n"
+    assert confnet.validate(io.StringIO(loops)).ok
+    monkeypatch.setattr("confnet.language.context.MAX_VISITS", 10)
+    assert only_code(confnet.validate(io.StringIO(loops))) == "code-too-complex"

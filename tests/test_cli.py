@@ -252,7 +252,7 @@ def test_show_json(folder: Path) -> None:
     assert (shown["ok"], shown["diagnostics"]) == (True, [])
     assert shown["totals"] == {"total": 15, "trainable": 15, "frozen": 0, "lazy": 0}
     assert shown["modules"] == [
-        {"name": "", "type": "Good", "parameters": 15, "place": "good.yaml:1"},
+        {"name": "", "type": "Good", "parameters": 15, "place": "good.yaml:7"},
         {"name": "first", "type": "Linear", "parameters": 15, "place": "good.yaml:8"},
         {"name": "act", "type": "ReLU", "parameters": 0, "place": "good.yaml:9"},
     ]

@@ -6,10 +6,11 @@ import builtins
 import dis
 import linecache
 import math
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -27,17 +28,22 @@ from confnet.plan import Input
 __all__ = ["function_of", "show_lines"]
 
 # Everything that a body can name besides its own locals and `self`. One dictionary for all of them, as the functions
-# of one Python module have; registered functions are added as they are needed.
-_GLOBALS: dict[str, Any] = {
-    "__name__": "confnet.models",
-    # torch.compile looks for builtins of its own here, so all of them stand in it; `_refuse_other_globals` keeps
-    # compiled code to those of the language.
-    "__builtins__": builtins.__dict__,
-    "torch": torch,
-    "nn": torch.nn,
-    "F": F,
-    "math": math,
-}
+# of one Python module have; registered functions are added as they are needed. It is a module that can be imported:
+# torch.compile looks up globals there, where the outermost frame is one of torch's own.
+_MODELS = ModuleType("confnet.models", "The functions and classes of built models.")
+_GLOBALS: dict[str, Any] = vars(_MODELS)
+_GLOBALS.update(
+    {
+        # torch.compile looks for builtins of its own here, so all of them stand in it; `_refuse_other_globals` keeps
+        # compiled code to those of the language.
+        "__builtins__": builtins.__dict__,
+        "torch": torch,
+        "nn": torch.nn,
+        "F": F,
+        "math": math,
+    }
+)
+sys.modules[_MODELS.__name__] = _MODELS
 
 
 def function_of(

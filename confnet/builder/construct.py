@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,8 @@ from confnet.builder.code import function_of
 from confnet.builder.hook_installer import HookInstaller
 from confnet.builder.hooks import TIES, rebind
 from confnet.builder.instances import BLUEPRINT, class_of, extend, layer_class
-from confnet.builder.rules import RuleRunner, initialise_tensor, record_origins, refused
+from confnet.builder.meta import Recipes, on_cpu, on_meta, only_on_meta
+from confnet.builder.rules import InitOrigin, RuleRunner, initialise_tensor, refused
 from confnet.catalog.types import TensorLiteral
 from confnet.diagnostics import ConfnetError, Diagnostic, Span
 from confnet.language.code import Code
@@ -82,10 +84,10 @@ class _Construction:
     def finish(self, root: nn.Module) -> tuple[Diagnostic, ...]:
         """What needs the whole model: hooks, the record of initialisers, and rules that did nothing."""
         self.hooks.install(root)
+        self.rules.finish(root)
         problems = (*self.rules.unused(), *self.hooks.unused())
         if any(problem.severity == "error" for problem in problems):
             raise ConfnetError(problems)
-        record_origins(root, self.rules.origins)
         return problems
 
     def module(self, plan: ModulePlan, frame: _Frame | None) -> nn.Module:
@@ -188,9 +190,15 @@ class _Construction:
     def state(self, module: nn.Module, plan: ModulePlan) -> None:
         for name, parameter in plan.parameters.items():
             module.register_parameter(name, None if parameter is None else self.parameter(module, parameter, plan))
+            if parameter is not None:
+                init = parameter.init
+                what, place = ("zeros_", parameter.span) if init is None else (init.name or "value", init.span)
+                self.rules.record(module, name, InitOrigin(what, place.file, place.line), None)
         for name, buffer in plan.buffers.items():
             tensor = None if buffer is None else self.buffer(module, buffer, plan)
             module.register_buffer(name, tensor, persistent=buffer is None or buffer.persistent)
+            if tensor is not None and tensor.is_meta and buffer is not None and not buffer.persistent:
+                Recipes.of(module).recipes[name] = partial(self.buffer, plan=buffer, owner=plan)
 
     def parameter(self, module: nn.Module, plan: ParameterPlan, owner: ModulePlan) -> nn.Parameter:
         """A parameter, zero where the file gives it no initialiser."""
@@ -202,7 +210,6 @@ class _Construction:
         init = plan.init
         if init is not None:
             initialise_tensor(parameter, init, owner.chain, self.plain, lambda: self.init_value(module, init, parameter))
-            self.rules.record(parameter, init, None)
         return parameter
 
     def init_value(self, holder: nn.Module, init: InitPlan, tensor: torch.Tensor) -> object:
@@ -225,7 +232,15 @@ class _Construction:
             raise refused("the buffer cannot be made", error, plan.span, owner.chain) from error
         assert owner.definition is not None
         definition = owner.definition
-        value: object = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
+        try:
+            value: object = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
+        except ConfnetError as error:
+            if error.__cause__ is None or not only_on_meta(error.__cause__):
+                raise
+            with on_cpu():
+                value = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
+        if on_meta() and isinstance(value, torch.Tensor):
+            value = value.to("meta")
         if not isinstance(value, torch.Tensor):
             try:
                 value = torch.tensor(value)
@@ -259,6 +274,7 @@ class _Construction:
         if left.shape != right.shape:
             message = f"`{tie.name}` of shape {list(left.shape)} cannot be tied to `{tie.to}` of shape {list(right.shape)}"
             raise ConfnetError([Diagnostic("tie-shape-mismatch", message, span=tie.span, notes=plan.chain)])
+        self.rules.forget(holder, leaf)
         holder._parameters[leaf] = right
 
 

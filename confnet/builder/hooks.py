@@ -7,11 +7,12 @@ does not carry the whole model.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import dataclass, field, replace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -48,22 +49,27 @@ _TABLES = (
 class Hook:
     """One hook on one module: what torch calls.
 
-    `path` is the dotted name of the module from the owner, `label` its name in the model. `memory` is what the hook
-    has captured or measured; copies start without it.
+    `path` is the dotted name of the module from the owner, `place` that of the module that the hook stands beside,
+    `label` the name of the module in the model. `memory` is what the hook has captured or measured; copies start
+    without it. A hook whose module is copied or pickled without its owner takes along what its code reads of the
+    owner (`read`), and acts on that.
     """
 
     def __init__(
         self, plan: HookPlan, blueprint: Blueprint, names: tuple[frozenset[str], frozenset[str]], arguments: tuple[list[Any], dict[str, Any]],
-        constants: Mapping[str, Any], path: str, label: str,
+        constants: Mapping[str, Any], path: str, place: str, label: str,
     ) -> None:  # fmt: skip
         self.plan, self.blueprint, self.names = plan, blueprint, names
         self.arguments, self.constants = arguments, dict(constants)
         self.namespace = SimpleNamespace(**{attribute_name(name): value for name, value in constants.items()})
-        self.path, self.label = path, label
+        self.path, self.place, self.label = path, place, label
         self.enabled = True
         self.memory: dict[str, Any] = {}
         self.owner: weakref.ref[nn.Module] | None = None
         self.handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.attached: weakref.ref[torch.Tensor] | None = None
+        if plan.kind == "state_dict_post":
+            self._from_public_api = True  # torch's own mark, which a copy needs as well
         self.prepare()
 
     def prepare(self) -> None:
@@ -90,13 +96,49 @@ class Hook:
             return self.implementation(self, dict(zip(self.call_names, args, strict=False)), *positional, **keywords)
         if self.plan.code is None:
             return self.function(*args, *positional, **keywords)
-        owner = self.owner() if self.owner is not None and self.plan.in_body else None
-        return self.function(self.namespace if owner is None else owner, *args)
+        return self.function(self.scope(args[0]), *args)
+
+    def scope(self, module: Any) -> Any:
+        """What the code reads besides its arguments: the owner, or the args in force beside the hook."""
+        if not self.plan.in_body:
+            return self.namespace
+        owner = self.owner() if self.owner is not None else None
+        if owner is None:
+            self.namespace.training = getattr(module, "training", True)
+            return self.namespace
+        return owner
+
+    # --- copies ---------------------------------------------------------------------------------------------------
+
+    def read(self) -> dict[str, Any]:
+        """The parameters, buffers and children of the owner that the code reads."""
+        if self.plan.code is None or not self.plan.in_body:
+            return {}
+        owner = self.owner() if self.owner is not None else None
+        found: dict[str, Any] = {}
+        for name in _names_in(self.function.__code__):
+            if owner is None:
+                tables: tuple[Any, ...] = (self.namespace.__dict__,)
+            else:
+                tables = (owner._parameters, owner._buffers, owner._modules)
+            found.update({name: table[name] for table in tables if name in table})
+        return found
+
+    def state(self) -> tuple[Any, ...]:
+        plan = self.plan
+        of_plan = (plan.name, plan.tensor, dict(plan.options))  # these may read `$` values: the place does not tell them
+        return of_plan, self.names, self.arguments, self.constants, self.path, self.place, self.label, self.enabled
 
     def __reduce__(self) -> tuple[Any, ...]:
-        key = str(self.plan.span)
-        state = (self.names, self.arguments, self.constants, self.path, self.label, self.enabled)
-        return _restored, (self.blueprint, key, state)
+        return _restored, (self.blueprint, str(self.plan.span), self.state()), self.read()
+
+    def __setstate__(self, read: dict[str, Any]) -> None:
+        self.namespace.__dict__.update(read)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
+        made = memo[id(self)] = _made(self.plan, self.blueprint, copy.deepcopy(self.state(), memo))
+        made.__setstate__(copy.deepcopy(self.read(), memo))
+        return made
 
     # --- registration ---------------------------------------------------------------------------------------------
 
@@ -135,30 +177,39 @@ class Hook:
     def attach(self, module: nn.Module) -> None:
         """Register on a parameter. torch loses such hooks when a parameter is copied or replaced, so this is done
         again then; parameters that are absent or frozen get none."""
+        parameter = module._parameters.get(self.plan.tensor or "")
+        if self.handles and self.attached is not None and self.attached() is parameter:
+            return
         for handle in self.handles:
             handle.remove()
         self.handles = []
-        parameter = getattr(module, self.plan.tensor or "", None)
-        if not isinstance(parameter, torch.Tensor) or not parameter.requires_grad or not parameter.is_leaf:
+        if parameter is None or not parameter.requires_grad:
             return
+        self.attached = weakref.ref(parameter)
         register = parameter.register_hook if self.plan.kind == "tensor" else parameter.register_post_accumulate_grad_hook
         self.handles.append(register(self))
+
+    def attach_in(self, owner: nn.Module) -> None:
+        """The same for a hook of an owner; nothing for other kinds of hooks."""
+        module = _submodule(owner, self.path) if self.on_parameter else None
+        if module is not None:
+            self.attach(module)
 
     @property
     def on_parameter(self) -> bool:
         """Whether the hook is registered on a parameter itself."""
         return HOOK_KINDS[self.plan.kind].on_tensor and self.plan.tensor not in ("output", "input")
 
-    def remove(self, module: nn.Module) -> None:
+    def remove(self, module: nn.Module | None) -> None:
         """Take the hook off its module for good."""
         for handle in self.handles:
             handle.remove()
         self.handles = []
-        for table in (getattr(module, name) for name in _TABLES):
-            for key, value in list(table.items()):
-                if value is self or getattr(value, "hook", None) is self:
-                    for other in (getattr(module, name) for name in _TABLES):
-                        other.pop(key, None)
+        tables = [getattr(module, name) for name in _TABLES] if module is not None else []
+        mine = {key for table in tables for key, value in table.items() if value is self or getattr(value, "hook", None) is self}
+        for table in tables:
+            for key in mine & table.keys():
+                del table[key]
 
 
 class _Before:
@@ -197,9 +248,20 @@ def _watch(hook: Hook, value: Any) -> None:
             tensor.register_hook(hook)
 
 
+def _names_in(code: CodeType) -> set[str]:
+    """Every name that compiled code looks up, in comprehensions too."""
+    inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return {*code.co_names}.union(*inner)
+
+
 def _restored(blueprint: Blueprint, key: str, state: tuple[Any, ...]) -> Hook:
-    names, arguments, constants, path, label, enabled = state
-    hook = Hook(blueprint.hook(key), blueprint, names, arguments, constants, path, label)
+    return _made(blueprint.hook(key), blueprint, state)
+
+
+def _made(plan: HookPlan, blueprint: Blueprint, state: tuple[Any, ...]) -> Hook:
+    (name, tensor, options), names, arguments, constants, path, place, label, enabled = state
+    plan = replace(plan, name=name, tensor=tensor, options=options)
+    hook = Hook(plan, blueprint, names, arguments, constants, path, place, label)
     hook.enabled = enabled
     return hook
 
@@ -219,19 +281,38 @@ def adopt(owner: nn.Module) -> None:
     """After an owner has been copied or unpickled: its hooks are those of the copy, also on parameters."""
     for hook in owner.__dict__.get(HOOKS, ()):
         hook.owner = weakref.ref(owner)
-        if hook.on_parameter:
-            hook.attach(owner.get_submodule(hook.path))
+        hook.attach_in(owner)
 
 
-def rebind(module: nn.Module, incompatible: Any) -> None:
-    """After `load_state_dict(assign=True)`, which replaces parameters: ties and tensor hooks as they were."""
+def rebind(module: nn.Module, incompatible: object = None) -> None:
+    """After parameters have been replaced, by `load_state_dict(assign=True)` or a move from the meta device: ties and
+    tensor hooks as they were."""
     for name, to in module.__dict__.get(TIES, ()):
-        owner, _, leaf = name.rpartition(".")
-        source, _, source_leaf = to.rpartition(".")
-        module.get_submodule(owner)._parameters[leaf] = module.get_submodule(source)._parameters[source_leaf]
+        left, right = _slot(module, name), _slot(module, to)
+        if left is not None and right is not None:
+            left[0][left[1]] = right[0][right[1]]
     for hook in module.__dict__.get(HOOKS, ()):
-        if hook.on_parameter:
-            hook.attach(module.get_submodule(hook.path))
+        hook.attach_in(module)
+
+
+def _slot(module: nn.Module, path: str) -> tuple[dict[str, nn.Parameter | None], str] | None:
+    """Where the Parameter at a dotted path is kept: in its module, or in the parametrization of one tensor."""
+    holder, _, name = path.rpartition(".")
+    owner = _submodule(module, holder)
+    if owner is None:
+        return None
+    if name in owner._parameters:
+        return owner._parameters, name
+    inner = _submodule(owner, f"parametrizations.{name}")
+    return (inner._parameters, "original") if inner is not None and "original" in inner._parameters else None
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+    """The module at a dotted path, or None if the caller has taken it away."""
+    try:
+        return module.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 # --- what a caller sees -------------------------------------------------------------------------------------------
@@ -243,12 +324,9 @@ class HookHandle:
 
     name: str
     kind: str
+    modules: tuple[str, ...]
+    """The dotted names, in the model that was asked, of the modules that the hook is on."""
     places: tuple[tuple[nn.Module, Hook], ...] = field(repr=False)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The dotted names, in the model that was asked, of the modules that the hook is on."""
-        return tuple(hook.label for _, hook in self.places)
 
     @property
     def enabled(self) -> bool:
@@ -268,17 +346,29 @@ class HookHandle:
     def remove(self) -> None:
         """Take the hook off for good."""
         for owner, hook in self.places:
-            hook.remove(owner.get_submodule(hook.path))
-            owner.__dict__[HOOKS].remove(hook)
+            hook.remove(_submodule(owner, hook.path))
+            if hook in owner.__dict__[HOOKS]:
+                owner.__dict__[HOOKS].remove(hook)
 
 
 def hooks(model: nn.Module) -> dict[str, HookHandle]:
-    """The hooks that files registered in a model, by name; those of inner definitions under `fqn.name`."""
+    """The hooks that files registered in a model, by name: `name` for those of the model itself, `fqn.name` for those
+    that stand in or beside an inner module. A hook without a name is called by its kind (`forward`, `forward1`, ...)."""
     found: dict[str, list[tuple[nn.Module, Hook]]] = {}
     for prefix, owner in model.named_modules():
         for hook in owner.__dict__.get(HOOKS, ()):
-            found.setdefault(f"{prefix}.{hook.plan.name}" if prefix else hook.plan.name, []).append((owner, hook))
-    return {name: HookHandle(name, places[0][1].plan.kind, tuple(places)) for name, places in found.items()}
+            name = ".".join(part for part in (prefix, hook.place, hook.plan.name) if part)
+            found.setdefault(name, []).append((owner, hook))
+    labels = {module: name for name, module in model.named_modules()}
+    return {
+        name: HookHandle(name, places[0][1].plan.kind, tuple(_label(owner, hook, labels) for owner, hook in places), tuple(places))
+        for name, places in found.items()
+    }
+
+
+def _label(owner: nn.Module, hook: Hook, labels: Mapping[nn.Module, str]) -> str:
+    module = _submodule(owner, hook.path)
+    return hook.label if module is None else labels.get(module, hook.label)
 
 
 @contextmanager
@@ -298,7 +388,7 @@ def captured(model: nn.Module) -> dict[str, Any]:
     """What `capture` and `time` hooks of a model hold, by key; a key that several modules use holds a dict by module."""
     found: dict[str, dict[str, Any]] = {}
     for handle in hooks(model).values():
-        for _, hook in handle.places:
+        for label, (_, hook) in zip(handle.modules, handle.places, strict=True):
             for key, value in hook.memory.items():
-                found.setdefault(key, {})[hook.label] = value
+                found.setdefault(key, {})[label] = value
     return {key: next(iter(values.values())) if len(values) == 1 else values for key, values in found.items()}

@@ -6,16 +6,19 @@ A class made while a program runs cannot be found by pickle under its name. An i
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from confnet.blueprint import Blueprint
 from confnet.builder.code import function_of, show_lines
-from confnet.builder.hooks import adopt
+from confnet.builder.hooks import adopt, rebind
+from confnet.builder.meta import buffers_without_values, compute_again
 from confnet.catalog.registry import lookup
 from confnet.plan import Definition, RulePlan
 
@@ -25,7 +28,7 @@ BLUEPRINT = "_confnet_blueprint"
 _IDENTITY = "_confnet_identity"
 
 Identity = tuple[str, ...]
-"""Of a class: the identity of its definition, or the name of its layer, then the places of the rules that gave it
+"""Of a class: the identity of its definition, or the dotted name of another class, then the places of the rules that gave it
 further methods."""
 
 _CLASSES: weakref.WeakValueDictionary[tuple[str, Identity], type[nn.Module]] = weakref.WeakValueDictionary()
@@ -64,22 +67,28 @@ def class_of(definition: Definition, blueprint: Blueprint) -> type[nn.Module]:
 def extend(module: nn.Module, rule: RulePlan, blueprint: Blueprint) -> None:
     """Give one module the methods of a rule: its class becomes a subclass of the same name."""
     cls = type(module)
-    module.__class__ = _extended(cls, rule, blueprint)
+    if parametrize.is_parametrized(module):  # torch gave it a class of its own, which no other module may share
+        module.__class__ = _with_methods(cls, rule, blueprint)
+    else:
+        module.__class__ = _extended(cls, rule, blueprint)
     if BLUEPRINT not in module.__dict__:
         setattr(module, BLUEPRINT, blueprint)
 
 
 def _extended(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> type[nn.Module]:
-    identity: Identity = (*getattr(cls, _IDENTITY, (cls.__name__,)), str(rule.span))
+    return _cached(blueprint, _identity_with(cls, rule), lambda: _with_methods(cls, rule, blueprint))
 
-    def make() -> type[nn.Module]:
-        functions = {
-            method.name: function_of(blueprint.traced(method.code), method.name, cls.__name__, method.inputs, ())
-            for method in rule.methods.values()
-        }
-        return _make(cls.__name__, cls, functions, identity, "")
 
-    return _cached(blueprint, identity, make)
+def _with_methods(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> type[nn.Module]:
+    functions = {
+        method.name: function_of(blueprint.traced(method.code), method.name, cls.__name__, method.inputs, ())
+        for method in rule.methods.values()
+    }
+    return _make(cls.__name__, cls, functions, _identity_with(cls, rule), "")
+
+
+def _identity_with(cls: type[nn.Module], rule: RulePlan) -> Identity:
+    return (*getattr(cls, _IDENTITY, (f"{cls.__module__}.{cls.__qualname__}",)), str(rule.span))
 
 
 def _cached(blueprint: Blueprint, identity: Identity, make: Callable[[], type[nn.Module]]) -> type[nn.Module]:
@@ -100,32 +109,61 @@ def _make(
         "__doc__": description or None,
         "__reduce_ex__": _reduce,
         "__setstate__": _set_state,
+        "_apply": _apply,
         _IDENTITY: identity,
         **functions,
     }
+    if not hasattr(base, "__deepcopy__"):
+        namespace["__deepcopy__"] = _deep_copy
     return type(name, (base,), namespace)
 
 
 def _reduce(self: nn.Module, protocol: int) -> tuple[Any, ...]:
     state: Any = cast(Any, self).__getstate__()
-    return _restored, (self.__dict__[BLUEPRINT], getattr(type(self), _IDENTITY)), state
+    native = next(cls for cls in type(self).__mro__ if _IDENTITY not in cls.__dict__)
+    return _restored, (self.__dict__[BLUEPRINT], getattr(type(self), _IDENTITY), native), state
 
 
 def _set_state(self: nn.Module, state: Any) -> None:
-    cls = type(self)
-    while "__setstate__" in cls.__dict__ and cls.__dict__["__setstate__"] is _set_state:
-        cls = cls.__mro__[1]
-    cls.__setstate__(self, state)  # type: ignore[attr-defined]
+    _inherited(type(self), "__setstate__", _set_state)(self, state)
     adopt(self)
 
 
-def _restored(blueprint: Blueprint, identity: Identity) -> nn.Module:
-    """An instance without state, which pickle and deepcopy then give it. Raises ConfnetError for a text that does
-    not pass the checks."""
+def _apply(self: nn.Module, fn: Callable[[Any], Any], recurse: bool = True) -> nn.Module:
+    """As torch's, which makes new parameters and buffers where it cannot convert the old ones: on a move from meta."""
+    without = buffers_without_values(self)
+    _inherited(type(self), "_apply", _apply)(self, fn, recurse)
+    rebind(self)
+    compute_again(self, without)
+    return self
+
+
+def _deep_copy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """As deepcopy does without this method; torch's own for parametrized modules would know nothing of hooks."""
+    made = type(self).__new__(type(self))
+    memo[id(self)] = made
+    if parametrize.is_parametrized(self):
+        made.__dict__ = copy.deepcopy(self.__dict__, memo)
+        adopt(made)
+    else:
+        made.__setstate__(copy.deepcopy(cast(Any, self).__getstate__(), memo))
+    return made
+
+
+def _inherited(cls: type[nn.Module], name: str, own: Callable[..., Any]) -> Any:
+    """What the class that confnet's classes derive from says under a name."""
+    return next(getattr(base, name) for base in cls.__mro__ if getattr(base, name, own) is not own)
+
+
+def _restored(blueprint: Blueprint, identity: Identity, native: type[nn.Module]) -> nn.Module:
+    """An instance without state, which pickle then gives it; `native` is the class that confnet's derive from.
+
+    Raises ConfnetError for a text that does not pass the checks.
+    """
     cls = _CLASSES.get((blueprint.digest, identity))
     if cls is None:
         first, *rules = identity
-        cls = layer_class(first) if lookup(first) is not None else class_of(blueprint.definition(first), blueprint)
+        cls = class_of(blueprint.definition(first), blueprint) if ":" in first else native
         for place in rules:
             cls = _extended(cls, blueprint.rule(place), blueprint)
     return cls.__new__(cls)

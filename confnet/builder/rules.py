@@ -6,7 +6,8 @@ did is recorded, for `confnet.init_report` and to tell rules that do nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,22 +15,37 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
+from confnet.builder.meta import on_cpu, only_on_meta
 from confnet.builder.selection import named_postorder, selected
 from confnet.catalog.arguments import value_problem
 from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
 from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span, closest
 from confnet.plan import CallPlan, InitPlan, RulePlan
 
-__all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "init_report", "initialise_tensor", "record_origins", "refused"]
+__all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "init_report", "initialise_tensor", "refused"]
+
+
+ORIGINS = "_confnet_inits"
+_NOTES = "_confnet_inits_so_far"
+
+_Places = Mapping[nn.Module, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class InitOrigin:
-    """What set a parameter: an initialiser, by the rule at a place of the file."""
+    """What set a parameter: an initialiser or a registered function, as a place of the file says."""
 
     initializer: str
     file: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One setting of a parameter; `rule` is the place of the rule that did it, if a rule did."""
+
+    origin: InitOrigin
+    rule: Span | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class _Seen:
     classes: set[str] = field(default_factory=set)
     unregistered: dict[str, Span] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
-    parameters: set[int] = field(default_factory=set)
+    sets: bool = False
 
 
 class RuleRunner:
@@ -61,39 +77,41 @@ class RuleRunner:
         self, value: Callable[[object], Any], code: Callable[[nn.Module, InitPlan, torch.Tensor], object], extend: Callable[[nn.Module, RulePlan], None]
     ) -> None:
         self.value, self.code, self.extend = value, code, extend
-        self.origins: dict[int, tuple[nn.Parameter, InitOrigin]] = {}
+        self.settings: dict[int, tuple[nn.Parameter, _Setting]] = {}
         self.seen: dict[Span, _Seen] = {}
-        self.setters: dict[int, Span] = {}  # the rule that set a parameter last
+        self.lasting: set[Span] = set()  # the rules that set a parameter last
 
     def run(self, holder: nn.Module, rules: Iterable[RulePlan]) -> None:
         """Run the rules of a module over itself and everything in it."""
         rules = tuple(rules)
         if not rules:
             return
-        places = list(named_postorder(holder))
-        chosen = [(rule, [m for m, names in places if selected(rule.where, m, names)]) for rule in rules]
+        places = dict(named_postorder(holder))
+        chosen = [(rule, [m for m, names in places.items() if selected(rule.where, m, names)]) for rule in rules]
         for rule, modules in chosen:
             seen = self.seen.setdefault(rule.span, _Seen(rule))
             seen.matched += len(modules)
-            seen.classes |= {type(module).__name__ for module, _ in places}
+            seen.classes |= {type(module).__name__ for module in places}
             for module in modules:
+                if rule.methods:  # before a parametrization, which gives a module a class of its own
+                    self.extend(module, rule)
                 self.parametrize(module, rule)
         for rule, modules in chosen:
             for module in modules:
-                self.apply(holder, module, rule)
+                self.apply(holder, module, rule, places)
         for rule, modules in chosen:
             for module in modules:
                 self.calls(module, rule)
 
-    def apply(self, holder: nn.Module, module: nn.Module, rule: RulePlan) -> None:
-        if rule.methods:
-            self.extend(module, rule)
+    def apply(self, holder: nn.Module, module: nn.Module, rule: RulePlan, places: _Places) -> None:
         for name, plan in rule.init.items():
             self.initialise(holder, module, name, plan, rule)
         if rule.requires_grad is not None:
-            module.requires_grad_(rule.requires_grad)
+            self.require_grad(module, rule, rule.requires_grad, places)
         if rule.dtype is not None:
-            module.to(getattr(torch, rule.dtype))
+            dtype = getattr(torch, rule.dtype)
+            for inner in _inside(module, rule, places):
+                inner._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t, recurse=False)
         if rule.extra_repr is not None:
             module.extra_repr = Text(rule.extra_repr)  # type: ignore[method-assign]
         for name, value in rule.settings.items():
@@ -105,34 +123,64 @@ class RuleRunner:
         seen = self.seen[rule.span]
         if parametrize.is_parametrized(module, name):
             seen.registered.add(name)
-            with torch.no_grad():
-                tensor = getattr(module, name).detach().clone()
-                self.fill(holder, tensor, plan, rule)
-                setattr(module, name, tensor)  # through right_inverse: nn.init on a parametrized weight does nothing
-            parameters = list(module.parametrizations[name].parameters())  # type: ignore[index,operator,union-attr]
+            self.initialise_parametrized(holder, module, name, plan, rule)
         elif name in module._parameters:
             seen.registered.add(name)
             parameter = module._parameters[name]
-            if parameter is None:
-                return
-            self.fill(holder, parameter, plan, rule)
-            parameters = [parameter]
+            if parameter is not None:
+                self.fill(holder, parameter, plan, rule)
+                self.record(module, name, InitOrigin(plan.name or "value", plan.span.file, plan.span.line), rule)
         else:
             seen.unregistered.setdefault(name, plan.span)
-            return
-        for parameter in parameters:
-            self.record(parameter, plan, rule)
 
-    def record(self, parameter: nn.Parameter, plan: InitPlan, rule: RulePlan | None) -> None:
-        """Remember what set a parameter last."""
-        origin = InitOrigin(plan.name or "value", plan.span.file, plan.span.line)
-        self.origins[id(parameter)] = (parameter, origin)
+    def initialise_parametrized(self, holder: nn.Module, module: nn.Module, name: str, plan: InitPlan, rule: RulePlan) -> None:
+        """Assign a parametrized tensor, so that it goes through `right_inverse`: nn.init on it does nothing."""
+        inner: Any = module.parametrizations[name]  # type: ignore[index]
+        mode = inner.training
+        inner.eval()  # reading the tensor in training moves the power iteration of spectral_norm
+        with torch.no_grad():
+            tensor = getattr(module, name).detach().clone()
+        inner.train(mode)
+        self.fill(holder, tensor, plan, rule)
+        try:
+            if tensor.is_meta:  # some right inverses look at values: they are tried on the CPU
+                tried = copy.deepcopy(inner).to_empty(device="cpu")
+                with on_cpu():
+                    tried.right_inverse(_some_values(tensor))
+            else:
+                setattr(module, name, tensor)
+        except Exception as error:
+            raise refused(f"the parametrized `{name}` cannot be initialised", error, plan.span, rule.chain) from error
+        for original in inner._parameters:
+            self.record(inner, original, InitOrigin(plan.name or "value", plan.span.file, plan.span.line), rule)
+
+    def record(self, module: nn.Module, name: str, origin: InitOrigin, rule: RulePlan | None) -> None:
+        """Remember what set a parameter last: by the Parameter, which may have several names, and on its module,
+        of which a layer may take copies."""
+        parameter = module._parameters[name]
+        assert parameter is not None
+        setting = _Setting(origin, rule.span if rule is not None else None)
+        self.settings[id(parameter)] = (parameter, setting)
+        module.__dict__.setdefault(_NOTES, {})[name] = setting
         if rule is not None:
-            self.seen[rule.span].parameters.add(id(parameter))
-            self.setters[id(parameter)] = rule.span
+            self.seen[rule.span].sets = True
+
+    def forget(self, module: nn.Module, name: str) -> None:
+        """A parameter of a module is about to be replaced by another."""
+        module.__dict__.get(_NOTES, {}).pop(name, None)
 
     def fill(self, holder: nn.Module, tensor: torch.Tensor, plan: InitPlan, rule: RulePlan) -> None:
         initialise_tensor(tensor, plan, rule.chain, self.value, lambda: self.code(holder, plan, tensor))
+
+    def require_grad(self, module: nn.Module, rule: RulePlan, flag: bool, places: _Places) -> None:
+        for inner in _inside(module, rule, places):
+            for parameter in inner._parameters.values():
+                if parameter is None:
+                    continue
+                try:
+                    parameter.requires_grad_(flag)
+                except RuntimeError as error:
+                    raise refused("`requires_grad` cannot be set here", error, rule.span, rule.chain) from error
 
     # --- the rest of a rule ---------------------------------------------------------------------------------------
 
@@ -146,12 +194,29 @@ class RuleRunner:
                     seen.unregistered.setdefault(name, call.span)
                 continue
             seen.registered.add(name)
-            make = getattr(parametrizations, call.name)
-            positional, keywords = arguments_of(call, self.value)
             try:
-                make(module, name, *positional, **keywords)
+                self.parametrized(module, name, call)
             except Exception as error:
                 raise refused(f"`{call.name}` cannot be used here", error, call.span, rule.chain) from error
+
+    def parametrized(self, module: nn.Module, name: str, call: CallPlan) -> None:
+        """Register a parametrization; one that looks at values is registered on the CPU where there are none."""
+        before = module.__dict__.get(_NOTES, {}).pop(name, None)
+        make = getattr(parametrizations, call.name)
+        positional, keywords = arguments_of(call, self.value)
+        try:
+            make(module, name, *positional, **keywords)
+        except Exception as error:
+            tensor = module._parameters.get(name)
+            if tensor is None or tensor.dim() < 2 or not only_on_meta(error):
+                raise
+            module._parameters[name] = nn.Parameter(_some_values(tensor), tensor.requires_grad)
+            with on_cpu():
+                make(module, name, *positional, **keywords)
+            module.parametrizations[name].to("meta")  # type: ignore[index,union-attr,operator]
+        if before is not None:
+            inner: nn.Module = module.parametrizations[name]  # type: ignore[index,assignment]
+            inner.__dict__[_NOTES] = dict.fromkeys(inner._parameters, before)
 
     def set(self, module: nn.Module, name: str, value: object, rule: RulePlan) -> None:
         span = rule.setting_spans[name]
@@ -172,10 +237,33 @@ class RuleRunner:
         for call in rule.calls:
             function = DEFAULT_REGISTRY.applies[call.name].call
             positional, keywords = arguments_of(call, self.value)
-            with torch.no_grad():
-                function(module, *positional, **keywords)
+            before = {id(p): (p, p._version) for _, _, p in _parameters(module)}
+            try:
+                with torch.no_grad():
+                    function(module, *positional, **keywords)
+            except Exception as error:
+                if only_on_meta(error):
+                    continue
+                raise refused(f"`{call.name}` cannot be used here", error, call.span, rule.chain) from error
+            for inner, name, parameter in _parameters(module):
+                old = before.get(id(parameter))
+                if old is None or old[1] != parameter._version:
+                    self.record(inner, name, InitOrigin(call.name, call.span.file, call.span.line), rule)
 
     # --- rules that do nothing ------------------------------------------------------------------------------------
+
+    def finish(self, root: nn.Module) -> None:
+        """Keep on the root what set each parameter, under its first name in `named_parameters`."""
+        found: dict[str, InitOrigin] = {}
+        names = {id(parameter): name for name, parameter in root.named_parameters()}
+        for inner, name, parameter in _parameters(root):
+            setting = self.settings[id(parameter)][1] if id(parameter) in self.settings else inner.__dict__.get(_NOTES, {}).get(name)
+            if setting is not None:
+                found.setdefault(names[id(parameter)], setting.origin)
+                self.lasting |= {setting.rule} if setting.rule is not None else set()
+        for module in root.modules():
+            module.__dict__.pop(_NOTES, None)
+        root.__dict__[ORIGINS] = found
 
     def unused(self) -> Iterable[Diagnostic]:
         """Rules that matched nothing, set nothing that a matched module has, or are wholly overridden."""
@@ -189,7 +277,7 @@ class RuleRunner:
             for name, place in seen.unregistered.items():
                 if name not in seen.registered:
                     yield Diagnostic("unknown-parameter", f"no module that the rule matches has a parameter `{name}`", span=place)
-            if seen.parameters and all(self.setters[parameter] != span for parameter in seen.parameters):
+            if seen.sets and span not in self.lasting:
                 yield Diagnostic(
                     "rule-overridden", "later rules set every parameter that this rule sets", span=span, severity="warning",
                     help="remove it, or put it after the more general rules",
@@ -214,16 +302,8 @@ def initialise_tensor(
         try:
             function(tensor, *positional, **keywords)
         except Exception as error:
-            raise refused(f"`{plan.name}` cannot be used here", error, plan.span, chain) from error
-
-
-ORIGINS = "_confnet_inits"
-
-
-def record_origins(root: nn.Module, origins: dict[int, tuple[nn.Parameter, InitOrigin]]) -> None:
-    """Keep on the root which initialiser set each parameter, under its first name in `named_parameters`."""
-    found = {name: origins[id(p)][1] for name, p in root.named_parameters() if id(p) in origins}
-    root.__dict__[ORIGINS] = found
+            if registered is None or not only_on_meta(error):
+                raise refused(f"`{plan.name}` cannot be used here", error, plan.span, chain) from error
 
 
 def init_report(model: nn.Module) -> dict[str, InitOrigin | None]:
@@ -243,7 +323,7 @@ def arguments_of(call: CallPlan | InitPlan, value: Callable[[object], Any]) -> t
 
 def refused(what: str, error: Exception, span: Span, chain: tuple[Note, ...]) -> ConfnetError:
     """A refusal by torch as a diagnostic at its place in the file."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if len(text) > 300:
         text = text[:297] + "..."
     return _error("refused-by-torch", f"{what}: {text}" if text else what, span, chain)
@@ -251,3 +331,26 @@ def refused(what: str, error: Exception, span: Span, chain: tuple[Note, ...]) ->
 
 def _error(code: str, message: str, span: Span, chain: tuple[Note, ...], help: str = "") -> ConfnetError:
     return ConfnetError([Diagnostic(code, message, span=span, notes=chain, help=help)])
+
+
+def _inside(module: nn.Module, rule: RulePlan, places: _Places) -> Iterator[nn.Module]:
+    """A module and those in it, as `requires_grad_` and `to` reach them, less those that the rule's `not` names."""
+    exclude = rule.where.exclude if rule.where is not None else None
+    for inner in module.modules():
+        if exclude is None or inner not in places or not selected(exclude, inner, places[inner]):
+            yield inner
+
+
+def _parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    """Each place of a parameter in a module: the module that holds it, and its name there."""
+    for inner in module.modules():
+        for name, parameter in inner._parameters.items():
+            if parameter is not None:
+                yield inner, name, parameter
+
+
+def _some_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Values of the shape of a tensor without values; orthonormal, as a parametrization may ask for that."""
+    if tensor.dim() < 2:
+        return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
+    return torch.eye(*tensor.shape[-2:], dtype=tensor.dtype, device="cpu").expand(tensor.shape).clone()

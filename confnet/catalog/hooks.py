@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from confnet.catalog.arguments import Argument, Rule
+from confnet.catalog.patterns import PATTERN, REPLACEMENT
 
 __all__ = ["BUILTIN_HOOKS", "HOOK_KINDS", "BuiltinHook", "HookKind"]
 
@@ -20,13 +21,14 @@ class HookKind:
     """A kind of hook: the arguments that torch calls it with, in order, and the options it is registered with.
 
     With the option `with_kwargs`, `kwargs` follows `args`. `on_tensor` hooks belong to a parameter, or to what a
-    module returns or takes.
+    module returns or takes. Torch refuses a value returned by a hook that `returns_nothing`.
     """
 
     name: str
     arguments: tuple[str, ...]
     options: tuple[str, ...] = ()
     on_tensor: bool = False
+    returns_nothing: bool = False
 
     def names(self, with_kwargs: bool) -> tuple[str, ...]:
         """The arguments of a call of such a hook."""
@@ -48,11 +50,11 @@ HOOK_KINDS: Final[Mapping[str, HookKind]] = {
         HookKind("full_backward_pre", ("module", "grad_output"), ("prepend",)),
         HookKind("full_backward", ("module", "grad_input", "grad_output"), ("prepend",)),
         HookKind("state_dict_pre", ("module", "prefix", "keep_vars")),
-        HookKind("state_dict_post", ("module", "state_dict", "prefix", "local_metadata")),
+        HookKind("state_dict_post", ("module", "state_dict", "prefix", "local_metadata"), returns_nothing=True),
         HookKind("load_state_dict_pre", _LOAD_PRE),
-        HookKind("load_state_dict_post", ("module", "incompatible_keys")),
+        HookKind("load_state_dict_post", ("module", "incompatible_keys"), returns_nothing=True),
         HookKind("tensor", ("grad",), on_tensor=True),
-        HookKind("post_accumulate_grad", ("parameter",), on_tensor=True),
+        HookKind("post_accumulate_grad", ("param",), on_tensor=True),
     )
 }
 
@@ -101,16 +103,23 @@ BUILTIN_HOOKS: Final[Mapping[str, BuiltinHook]] = {
             "scales each gradient down to a norm",
         ),
         BuiltinHook("cast", _VALUES, (Argument("dtype", "dtype"),), "converts floating-point inputs (forward_pre) or outputs (forward)"),
-        BuiltinHook("log_stats", (*_VALUES, *_GRADIENTS), (_optional("level", "str", "info"),), "logs mean, deviation, minimum and maximum"),
+        BuiltinHook("log_stats", (*_VALUES, *_GRADIENTS), (_optional("level", "'debug' | 'info' | 'warning' | 'error' | 'critical'", "info"),), "logs mean, deviation, minimum and maximum"),
         BuiltinHook("print_shape", _VALUES, (), "prints the shapes of inputs or outputs"),
         BuiltinHook("time", ("forward",), (Argument("key", "str"),), "measures the seconds of each forward into `confnet.captured(model)`"),
         BuiltinHook(
             "rename_keys",
             ("state_dict_post", "load_state_dict_pre"),
             (Argument("pattern", "str"), Argument("to", "str")),
-            "renames keys by a regular expression",
+            "renames keys by a regular expression, as `re.sub`",
+            rules=(PATTERN, REPLACEMENT),
         ),
-        BuiltinHook("drop_keys", ("state_dict_post", "load_state_dict_pre"), (Argument("pattern", "str"),), "leaves keys out by a regular expression"),
+        BuiltinHook(
+            "drop_keys",
+            ("state_dict_post", "load_state_dict_pre"),
+            (Argument("pattern", "str"),),
+            "leaves out the keys in which a regular expression is found",
+            rules=(PATTERN,),
+        ),
         BuiltinHook("add_prefix", ("state_dict_post", "load_state_dict_pre"), (Argument("prefix", "str"),), "puts a prefix before every key"),
         BuiltinHook("strip_prefix", ("state_dict_post", "load_state_dict_pre"), (Argument("prefix", "str"),), "removes a prefix from the keys that have it"),
     )

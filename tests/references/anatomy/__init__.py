@@ -1,0 +1,1 @@
+"""The twins of `examples/anatomy`, written by hand."""
