@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from confnet.blueprint import Blueprint
+from confnet.blueprint import Blueprint, modules_of
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.diagnostics import ConfnetError, Diagnostic, Note
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_file, load_text
 from confnet.pipeline import ARGS_FILE, check_library, make_plan
-from confnet.plan import ModulePlan, Plan
+from confnet.plan import Plan
 from confnet.render import render_text
 from confnet.source import Source, parse, to_text
 
@@ -137,7 +137,13 @@ def build(
     Parameters are drawn from torch's global generator, in the order in which hand-written code would draw them.
     Raises ConfnetError with every mistake of the spec.
     """
-    return _rendering(lambda: _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits).construct(device, dtype).module)
+    return _rendering(
+        lambda: (
+            _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits)
+            .construct(device, dtype)
+            .module
+        )
+    )
 
 
 def inspect(
@@ -152,11 +158,14 @@ def inspect(
 
     The model is built on the meta device. Raises ConfnetError with every mistake of the spec.
     """
-    from confnet.builder import inspection
 
-    return _rendering(
-        lambda: inspection(_Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None))
-    )
+    def run() -> Inspection:
+        built = _Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None)
+        from confnet.builder import inspection  # torch, which a wrong spec never needs
+
+        return inspection(built)
+
+    return _rendering(run)
 
 
 def dumps(spec: SourceLike) -> str:
@@ -215,7 +224,9 @@ def _choices(
     if variant is not None or root is not None:
         return [(variant, root)]
     if document.root is None:
-        definitions = [d for d in document.modules if all(a.has_default for a in (d.module.body.args if d.module.body else ()))]
+        definitions = [
+            d for d in document.modules if all(a.has_default for a in (d.module.body.args if d.module.body else ()))
+        ]
         return [(None, definition.name) for definition in definitions]
     required = [arg.name for arg in document.args if not arg.has_default and arg.name not in args]
     bare: list[tuple[str | None, str | None]] = [] if required and document.variants else [(None, None)]
@@ -261,27 +272,21 @@ def _plain_arg(value: Any) -> Any:
 
 def _plugins(plan: Plan) -> tuple[str, ...]:
     """The Python modules that registered what a plan uses."""
-    modules: dict[str, None] = {}
-    if DEFAULT_REGISTRY.layers or DEFAULT_REGISTRY.functions:
-        for base in _bases(plan.root, set()):
-            layer = DEFAULT_REGISTRY.layers.get(base)
-            if layer is not None and layer.cls is not None:
-                modules[layer.cls.__module__] = None
-        for function in DEFAULT_REGISTRY.functions.values():
-            modules[function.call.__module__] = None
-    modules.pop("__main__", None)
-    return tuple(modules)
-
-
-def _bases(plan: ModulePlan, seen: set[int]) -> set[str]:
-    if id(plan) in seen:
-        return set()
-    seen.add(id(plan))
-    found = {plan.base}
-    for value in (*plan.children.values(), *plan.positional, *plan.keywords.values()):
-        if isinstance(value, ModulePlan):
-            found |= _bases(value, seen)
-    return found
+    registry = DEFAULT_REGISTRY
+    used: dict[str, None] = {}
+    for module in modules_of(plan):
+        layer = registry.layers.get(module.base)
+        if layer is not None and layer.cls is not None:
+            used[layer.cls.__module__] = None
+        inits = [parameter.init for parameter in module.parameters.values() if parameter is not None and parameter.init]
+        inits += [init for rule in module.rules for init in rule.init.values()]
+        functions = [registry.initializers.get(init.name) for init in inits]
+        functions += [registry.applies.get(call.name) for rule in module.rules for call in rule.calls]
+        functions += [registry.hooks.get(hook.call.name) for hook in module.hooks if hook.call is not None]
+        used.update({function.call.__module__: None for function in functions if function is not None})
+    used.update({function.call.__module__: None for function in registry.functions.values()})  # code may call any
+    used.pop("__main__", None)
+    return tuple(used)
 
 
 def _located(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> tuple[Diagnostic, ...]:

@@ -14,7 +14,7 @@ from confnet.loading import Spec, load_texts
 from confnet.pipeline import make_plan
 from confnet.plan import Definition, HookPlan, ModulePlan, Plan, RulePlan
 
-__all__ = ["Blueprint"]
+__all__ = ["Blueprint", "modules_of"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _index(blueprint: Blueprint) -> _Index:
         importlib.import_module(plugin)
     plan, _ = make_plan(blueprint.spec(), args=blueprint.args, variant=blueprint.variant, root=blueprint.root)
     index = _Index({}, {}, {})
-    for module in _modules(plan):
+    for module in modules_of(plan):
         if module.definition is not None:
             index.definitions[module.definition.identity] = module.definition
         index.rules.update({str(rule.span): rule for rule in module.rules})
@@ -89,13 +89,17 @@ def _index(blueprint: Blueprint) -> _Index:
     return index
 
 
-def _modules(plan: Plan) -> Iterator[ModulePlan]:
+def modules_of(plan: Plan) -> Iterator[ModulePlan]:
     """Every module plan once."""
     seen: set[int] = set()
     waiting: list[object] = [plan.root]
     while waiting:
-        module = waiting.pop()
-        if isinstance(module, ModulePlan) and id(module) not in seen:
-            seen.add(id(module))
-            yield module
-            waiting += [*module.children.values(), *module.positional, *module.keywords.values()]
+        value = waiting.pop()
+        if isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, ModulePlan) and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+            waiting += [*value.children.values(), *value.positional, *value.keywords.values()]

@@ -32,7 +32,7 @@ class Written:
     @classmethod
     def read(cls, node: Node | None, span: Span) -> Written:
         """The arguments that stand under a layer key."""
-        if node is None or isinstance(node, Scalar) and node.value is None:
+        if node is None or (isinstance(node, Scalar) and node.value is None):
             return cls((), {}, span)
         if isinstance(node, Mapping):
             return cls((), {key.text: (key, value) for key, value in node}, span)
@@ -100,7 +100,9 @@ def _number(node: Node | None) -> float | int | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, int | float) else None
 
 
-def report_unknown_layer(name: str, span: Span, definitions: Iterable[str], found: Collector, notes: Iterable[Note] = ()) -> None:
+def report_unknown_layer(
+    name: str, span: Span, definitions: Iterable[str], found: Collector, notes: Iterable[Note] = ()
+) -> None:
     """Report a name that is neither a definition nor a layer."""
     if name in NOT_LAYERS:
         known = NOT_LAYERS[name]

@@ -389,6 +389,14 @@ _HOOK_INPUTS: Mapping[str, Kind] = {
     "prefix": TEXT,
     "keep_vars": FLAG,
     "strict": FLAG,
+    "missing_keys": ListKind(TEXT),
+    "unexpected_keys": ListKind(TEXT),
+    "error_msgs": ListKind(TEXT),
+    "param": TENSOR,
+    # A thing with two parts that may be read.
+    "incompatible_keys": ModuleKind(
+        "incompatible_keys", members={"missing_keys": ListKind(TEXT), "unexpected_keys": ListKind(TEXT)}
+    ),
 }
 
 

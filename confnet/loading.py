@@ -82,7 +82,9 @@ def load_text(text: str, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
 
     def read(include: str, place: Span) -> Source:
         raise _IncludeError(
-            "include-without-folder", f"`{include}` cannot be found: a text has no folder to start from", "load the file by its path"
+            "include-without-folder",
+            f"`{include}` cannot be found: a text has no folder to start from",
+            "load the file by its path",
         )
 
     return _Loading(read, limits).spec(parse(text, name, limits), "Model")
@@ -140,7 +142,13 @@ class _Loading:
             return None
         if any(target == seen or (seen == "" and target == self.root_name) for seen, _ in chain):
             notes = [Note("included", span) for _, span in chain[:-1]]
-            self.found.add("cyclic-include", f"`{path.text}` includes itself", path.span, notes=notes, help="remove one of the includes")
+            self.found.add(
+                "cyclic-include",
+                f"`{path.text}` includes itself",
+                path.span,
+                notes=notes,
+                help="remove one of the includes",
+            )
             return None
         if target in self.units:
             return self.units[target]
@@ -170,9 +178,11 @@ class _Loading:
         text = path.text
         if "\\" in text or text.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text) or "\0" in text:
             self.found.add(
-                "include-not-relative", f"`{text}` is not a relative path", path.span,
+                "include-not-relative",
+                f"`{text}` is not a relative path",
+                path.span,
                 help="name a file relative to this one, such as `blocks.yaml`, with `/` between folders",
-            )  # fmt: skip
+            )
             return None
         parts: list[str] = []
         for part in (PurePosixPath(key).parent / text).parts:
@@ -182,9 +192,11 @@ class _Loading:
                 parts.pop()
             else:
                 self.found.add(
-                    "include-escapes", f"`{text}` lies outside the folder of the first file", path.span,
+                    "include-escapes",
+                    f"`{text}` lies outside the folder of the first file",
+                    path.span,
                     help="move the file below that folder",
-                )  # fmt: skip
+                )
                 return None
         return "/".join(parts)
 
@@ -196,5 +208,3 @@ class _Loading:
                 self.found.add(diagnostic.code, diagnostic.message, path.span, help=diagnostic.help)
             else:
                 self.found.report(diagnostic)
-
-

@@ -21,8 +21,17 @@ from confnet.loading import Spec, Unit
 from confnet.source import Mapping, Node, Scalar, plain
 from confnet.source import Sequence as SequenceNode
 from confnet.spec import read_module
-from confnet.spec.models import ArgSpec, BodySpec, BufferSpec, DefinitionSpec, ItemSpec, LetSpec, ModuleSpec, ParameterSpec
-from confnet.spec.reader import is_layer_key
+from confnet.spec.models import (
+    ArgSpec,
+    BodySpec,
+    BufferSpec,
+    DefinitionSpec,
+    ItemSpec,
+    LetSpec,
+    ModuleSpec,
+    ParameterSpec,
+)
+from confnet.spec.words import is_layer_key
 from confnet.values import part_of
 
 __all__ = ["check_names"]
@@ -159,12 +168,13 @@ class _Names:
 
     def argument(self, node: Node, argument: Argument | None, known: _Known) -> object:
         """The value of an argument as far as it is literal; modules among the arguments are looked into."""
-        if argument is not None and argument.takes_module and not _deferred(node):
-            if isinstance(node, Mapping) or isinstance(node, Scalar) and is_layer_key(node.text):
-                spec = read_module(node, argument.name, self.found)
-                if spec is not None:
-                    self.module(spec, known)
-                return UNKNOWN_VALUE
+        named = isinstance(node, Scalar) and is_layer_key(node.text) and not _deferred(node)
+        is_module = named or isinstance(node, Mapping)
+        if argument is not None and argument.takes_module and is_module:
+            spec = read_module(node, argument.name, self.found)
+            if spec is not None:
+                self.module(spec, known)
+            return UNKNOWN_VALUE
         self.value(node, known)
         return UNKNOWN_VALUE if _deferred(node) else plain(node)
 
@@ -198,7 +208,8 @@ class _Names:
     def shape(self, node: Node | None, known: _Known) -> None:
         """Check the names of a shape, whose sizes are code over args."""
         if not isinstance(node, SequenceNode):
-            return self.value(node, known)
+            self.value(node, known)
+            return
         for item in node.items:
             if isinstance(item, Scalar) and isinstance(item.value, str) and "$" not in item.value:
                 try:

@@ -6,7 +6,7 @@ makes it, `confnet.check` checks its wiring, `confnet.builder` turns it into mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from confnet.diagnostics import Note, Span
@@ -17,8 +17,8 @@ __all__ = [
     "CONTAINERS",
     "BufferPlan",
     "CallPlan",
-    "Definition",
     "DTypeName",
+    "Definition",
     "HookPlan",
     "InitPlan",
     "Input",
@@ -31,6 +31,7 @@ __all__ = [
     "Selector",
     "Share",
     "Tie",
+    "total_size",
 ]
 
 
@@ -233,6 +234,10 @@ class ModulePlan:
     size: int = 1
     places: Mapping[str, Span] = field(default_factory=dict)
 
+
+def total_size(plans: Iterable[object]) -> int:
+    """How many modules some values of a plan make; what is no module makes none."""
+    return sum(plan.size for plan in plans if isinstance(plan, ModulePlan))
 
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")

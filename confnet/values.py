@@ -15,7 +15,7 @@ from confnet.language.code import Code
 from confnet.language.expressions import Expression, Template
 from confnet.language.grammar import LanguageError
 from confnet.plan import DTypeName
-from confnet.source import Mapping, Node, Scalar, Sequence
+from confnet.source import Node, Scalar, Sequence
 
 __all__ = ["Names", "Values", "code_of", "is_plain", "mentioned", "part_of"]
 
@@ -89,9 +89,12 @@ class Values:
         value = self.scalar(node, names)
         if isinstance(value, str):
             self.error(
-                "invalid-type", f"a condition is true or false, not the text `{value}`", node.span, names,
+                "invalid-type",
+                f"a condition is true or false, not the text `{value}`",
+                node.span,
+                names,
                 help="write `true`, `false` or a `$` expression",
-            )  # fmt: skip
+            )
         return bool(value)
 
     def flag(self, node: Scalar | None, names: Names, default: bool) -> bool:
@@ -108,7 +111,9 @@ class Values:
         """A shape of known sizes; None where it is wrong, which is reported."""
         if isinstance(node, Scalar):
             sizes = self.scalar(node, names)
-            items: list[tuple[object, Span]] = [(size, node.span) for size in sizes] if isinstance(sizes, list | tuple) else []
+            items: list[tuple[object, Span]] = (
+                [(size, node.span) for size in sizes] if isinstance(sizes, list | tuple) else []
+            )
             if sizes is not UNKNOWN_VALUE and not isinstance(sizes, list | tuple):
                 self.error("invalid-type", f"a shape is a list of sizes, not `{sizes}`", node.span, names)
             if not isinstance(sizes, list | tuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -224,6 +225,15 @@ def test_compiles_to_one_graph(case: Case) -> None:
         torch.testing.assert_close(list(leaves(compiled(*inputs))), list(leaves(other(*inputs))))
         torch.testing.assert_close(model.state_dict(), other.state_dict())
     torch._dynamo.reset()
+
+
+def test_the_page_shows_the_files_and_names_them_all() -> None:
+    page = (ANATOMY.parent.parent / "docs" / "anatomy.md").read_text(encoding="utf-8")
+    files = {path.name: path.read_text(encoding="utf-8") for path in ANATOMY.glob("*.yaml")}
+    shown = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 7
+    assert set(shown) <= set(files.values())
+    assert {name for name in files if f"`{name}`" not in page} == set()
 
 
 # --- modules, parameters, buffers ---------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.cli import commands
 from confnet.language.expressions import FUNCTIONS
 from confnet.language.names import BUILTINS
-from confnet.spec.reader import ARG_TYPES
+from confnet.spec.words import ARG_TYPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

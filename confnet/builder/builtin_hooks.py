@@ -25,6 +25,7 @@ class Hook(Protocol):
     plan: HookPlan
     label: str
     memory: dict[str, Any]
+    started: float | None
 
 
 # What each kind of hook looks at and may change.
@@ -38,7 +39,19 @@ _SUBJECT = {
 
 
 def _subject(hook: Hook, call: Mapping[str, Any]) -> Any:
+    if hook.plan.kind == "post_accumulate_grad":
+        return call["param"].grad
     return call[_SUBJECT[hook.plan.kind]]
+
+
+def _gradients_changed(hook: Hook, call: Mapping[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """What torch is to go on with: the changed gradients, or nothing where they are changed in place."""
+    if hook.plan.kind != "post_accumulate_grad":
+        return _mapped(_subject(hook, call), change)
+    with torch.no_grad():
+        grad = _subject(hook, call)
+        grad.copy_(change(grad))
+    return None
 
 
 def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -64,17 +77,17 @@ def _capture(hook: Hook, call: Mapping[str, Any], key: str, detach: bool = True,
 
 def _check_finite(hook: Hook, call: Mapping[str, Any]) -> None:
     for tensor in _tensors(_subject(hook, call)):
-        if not torch.isfinite(tensor).all():
-            what = _SUBJECT[hook.plan.kind].replace("args", "input")
+        if not tensor.is_meta and not torch.isfinite(tensor).all():
+            what = _SUBJECT.get(hook.plan.kind, "grad").replace("args", "input")
             raise FloatingPointError(f"{what} of `{hook.label or 'the model'}` is not finite ({hook.plan.span})")
 
 
 def _scale_grad(hook: Hook, call: Mapping[str, Any], factor: float) -> Any:
-    return _mapped(_subject(hook, call), lambda grad: grad * factor)
+    return _gradients_changed(hook, call, lambda grad: grad * factor)
 
 
 def _clip_grad_value(hook: Hook, call: Mapping[str, Any], limit: float) -> Any:
-    return _mapped(_subject(hook, call), lambda grad: grad.clamp(-limit, limit))
+    return _gradients_changed(hook, call, lambda grad: grad.clamp(-limit, limit))
 
 
 def _clip_grad_norm(hook: Hook, call: Mapping[str, Any], max_norm: float, norm_type: float = 2.0) -> Any:
@@ -84,7 +97,7 @@ def _clip_grad_norm(hook: Hook, call: Mapping[str, Any], max_norm: float, norm_t
         scale: torch.Tensor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         return grad * scale
 
-    return _mapped(_subject(hook, call), clip)
+    return _gradients_changed(hook, call, clip)
 
 
 def _cast(hook: Hook, call: Mapping[str, Any], dtype: torch.dtype) -> Any:
@@ -124,9 +137,9 @@ def _print_shape(hook: Hook, call: Mapping[str, Any]) -> None:
 def _time(hook: Hook, call: Mapping[str, Any], key: str) -> None:
     """Runs before (`output` is absent) and after each forward."""
     if "output" not in call:
-        hook.memory[f"{key} started"] = time.perf_counter()
-    else:
-        hook.memory[key] = time.perf_counter() - hook.memory.pop(f"{key} started", time.perf_counter())
+        hook.started = time.perf_counter()
+    elif hook.started is not None:
+        hook.memory[key], hook.started = time.perf_counter() - hook.started, None
 
 
 # --- state dicts --------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from confnet.builder.code import function_of
 from confnet.builder.hook_installer import HookInstaller
 from confnet.builder.hooks import TIES, rebind
 from confnet.builder.instances import BLUEPRINT, class_of, extend, layer_class
-from confnet.builder.meta import Recipes, on_cpu, on_meta, only_on_meta
-from confnet.builder.rules import InitOrigin, RuleRunner, initialise_tensor, refused
+from confnet.builder.meta import Recipes, on_cpu, only_on_meta
+from confnet.builder.rules import InitOrigin, RuleRunner, convert, initialise_tensor, refused
 from confnet.catalog.types import TensorLiteral
 from confnet.diagnostics import ConfnetError, Diagnostic, Span
 from confnet.language.code import Code
@@ -45,13 +45,18 @@ def construct(
 ) -> Built:
     """The module of a checked plan, on `device` (the default device when None) and in `dtype` (as constructed when None).
 
-    Raises ConfnetError where torch refuses what the checks could not see.
+    Raises ConfnetError where torch refuses what the checks could not see, TypeError for a dtype that parameters
+    cannot have.
     """
     made = _Construction(blueprint)
     with nullcontext() if device is None else torch.device(device):
         module = made.module(plan.root, None)
     warnings = made.finish(module)
-    return Built(module if dtype is None else module.to(dtype), warnings, made.places)
+    if dtype is not None:
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(f"a module cannot be converted to {dtype}: give a floating-point or complex dtype")
+        convert(module.modules(), dtype)
+    return Built(module, warnings, made.places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +237,7 @@ class _Construction:
             raise refused("the buffer cannot be made", error, plan.span, owner.chain) from error
         assert owner.definition is not None
         definition = owner.definition
-        try:
-            value: object = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
-        except ConfnetError as error:
-            if error.__cause__ is None or not only_on_meta(error.__cause__):
-                raise
-            with on_cpu():
-                value = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
-        if on_meta() and isinstance(value, torch.Tensor):
-            value = value.to("meta")
+        value: object = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
         if not isinstance(value, torch.Tensor):
             try:
                 value = torch.tensor(value)
@@ -255,7 +252,14 @@ class _Construction:
         code = self.blueprint.traced(code)
         function = function_of(code, "value", owner, [Input(name, True) for name in inputs], constants, members)
         try:
-            return function(scope, **inputs)
+            try:
+                return function(scope, **inputs)
+            except Exception as error:
+                if not only_on_meta(error):
+                    raise
+            with on_cpu():
+                value = function(scope, **inputs)
+            return value.to("meta") if isinstance(value, torch.Tensor) else value
         except Exception as error:
             raise refused("the value cannot be computed", error, _line_of(error, code), ()) from error
 

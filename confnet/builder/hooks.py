@@ -65,6 +65,7 @@ class Hook:
         self.path, self.place, self.label = path, place, label
         self.enabled = True
         self.memory: dict[str, Any] = {}
+        self.started: float | None = None
         self.owner: weakref.ref[nn.Module] | None = None
         self.handles: list[torch.utils.hooks.RemovableHandle] = []
         self.attached: weakref.ref[torch.Tensor] | None = None
@@ -170,7 +171,7 @@ class Hook:
             case _ if plan.tensor == "output":
                 module.register_forward_hook(_OnOutput(self))
             case _ if plan.tensor == "input":
-                module.register_forward_pre_hook(_OnInput(self))
+                module.register_forward_pre_hook(_OnInput(self), with_kwargs=True)
             case _:
                 self.attach(module)
 
@@ -238,14 +239,14 @@ class _OnInput:
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
 
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        _watch(self.hook, args)
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        _watch(self.hook, (args, kwargs))
 
 
 def _watch(hook: Hook, value: Any) -> None:
     for tensor in torch.utils._pytree.tree_leaves(value):
-        if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
-            tensor.register_hook(hook)
+        if isinstance(tensor, torch.Tensor) and tensor.requires_grad and hook not in (tensor._backward_hooks or {}).values():
+            tensor.register_hook(hook)  # once, also where the same tensor comes again
 
 
 def _names_in(code: CodeType) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from confnet.builder.construct import Built
 from confnet.builder.hooks import Hook
@@ -104,7 +104,7 @@ def _module(name: str, module: nn.Module, places: _Places) -> Row:
 
 
 def _tensor(tensor: torch.Tensor) -> Row:
-    if isinstance(tensor, UninitializedTensorMixin):
+    if isinstance(tensor, UninitializedBuffer | UninitializedParameter):
         return {"shape": None, "dtype": str(tensor.dtype).removeprefix("torch."), "count": None}
     return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "count": tensor.numel()}
 

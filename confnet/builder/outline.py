@@ -67,7 +67,7 @@ def _lines(modules: list[nn.Module], label: str, depth: int) -> Iterator[Line]:
         yield Line(depth, head + first, totals)
         yield from (Line(depth, text) for text in more)
         return
-    name: str = module._get_name()  # type: ignore[no-untyped-call]
+    name: str = module._get_name()
     extra_lines = extra.split("\n") if extra else []
     if not groups and len(extra_lines) <= 1:
         yield Line(depth, f"{head}{name}({extra})", totals)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
 from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span, closest
 from confnet.plan import CallPlan, InitPlan, RulePlan
 
-__all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "init_report", "initialise_tensor", "refused"]
+__all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "convert", "init_report", "initialise_tensor", "refused"]
 
 
 ORIGINS = "_confnet_inits"
@@ -97,21 +97,21 @@ class RuleRunner:
                     self.extend(module, rule)
                 self.parametrize(module, rule)
         for rule, modules in chosen:
+            excluded = _excluded(rule, places)
             for module in modules:
-                self.apply(holder, module, rule, places)
+                if module not in excluded:
+                    self.apply(holder, module, rule, excluded)
         for rule, modules in chosen:
             for module in modules:
                 self.calls(module, rule)
 
-    def apply(self, holder: nn.Module, module: nn.Module, rule: RulePlan, places: _Places) -> None:
+    def apply(self, holder: nn.Module, module: nn.Module, rule: RulePlan, excluded: set[nn.Module]) -> None:
         for name, plan in rule.init.items():
             self.initialise(holder, module, name, plan, rule)
         if rule.requires_grad is not None:
-            self.require_grad(module, rule, rule.requires_grad, places)
+            self.require_grad(module, rule, rule.requires_grad, excluded)
         if rule.dtype is not None:
-            dtype = getattr(torch, rule.dtype)
-            for inner in _inside(module, rule, places):
-                inner._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t, recurse=False)
+            convert((inner for inner in module.modules() if inner not in excluded), getattr(torch, rule.dtype))
         if rule.extra_repr is not None:
             module.extra_repr = Text(rule.extra_repr)  # type: ignore[method-assign]
         for name, value in rule.settings.items():
@@ -172,15 +172,15 @@ class RuleRunner:
     def fill(self, holder: nn.Module, tensor: torch.Tensor, plan: InitPlan, rule: RulePlan) -> None:
         initialise_tensor(tensor, plan, rule.chain, self.value, lambda: self.code(holder, plan, tensor))
 
-    def require_grad(self, module: nn.Module, rule: RulePlan, flag: bool, places: _Places) -> None:
-        for inner in _inside(module, rule, places):
-            for parameter in inner._parameters.values():
-                if parameter is None:
-                    continue
-                try:
+    def require_grad(self, module: nn.Module, rule: RulePlan, flag: bool, excluded: set[nn.Module]) -> None:
+        """As `module.requires_grad_`, which reaches all that is inside, less what the rule excludes."""
+        parameters = [p for inner in module.modules() if inner not in excluded for p in inner._parameters.values()]
+        for parameter in parameters:
+            try:
+                if parameter is not None:
                     parameter.requires_grad_(flag)
-                except RuntimeError as error:
-                    raise refused("`requires_grad` cannot be set here", error, rule.span, rule.chain) from error
+            except RuntimeError as error:
+                raise refused("`requires_grad` cannot be set here", error, rule.span, rule.chain) from error
 
     # --- the rest of a rule ---------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class RuleRunner:
             module._parameters[name] = nn.Parameter(_some_values(tensor), tensor.requires_grad)
             with on_cpu():
                 make(module, name, *positional, **keywords)
-            module.parametrizations[name].to("meta")  # type: ignore[index,union-attr,operator]
+            module.parametrizations[name].to("meta")  # type: ignore[index]
         if before is not None:
             inner: nn.Module = module.parametrizations[name]  # type: ignore[index,assignment]
             inner.__dict__[_NOTES] = dict.fromkeys(inner._parameters, before)
@@ -333,12 +333,26 @@ def _error(code: str, message: str, span: Span, chain: tuple[Note, ...], help: s
     return ConfnetError([Diagnostic(code, message, span=span, notes=chain, help=help)])
 
 
-def _inside(module: nn.Module, rule: RulePlan, places: _Places) -> Iterator[nn.Module]:
-    """A module and those in it, as `requires_grad_` and `to` reach them, less those that the rule's `not` names."""
+def convert(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
+    """Convert the floating-point parameters and buffers that modules hold themselves; to a complex dtype, complex
+    ones too."""
+    def converted(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() or tensor.is_complex() and dtype.is_complex else tensor
+
+    for module in modules:
+        module._apply(converted, recurse=False)
+
+
+def _excluded(rule: RulePlan, places: _Places) -> set[nn.Module]:
+    """The modules that a rule's `not` names, with their parametrizations, in which their parameters are."""
     exclude = rule.where.exclude if rule.where is not None else None
-    for inner in module.modules():
-        if exclude is None or inner not in places or not selected(exclude, inner, places[inner]):
-            yield inner
+    found: set[nn.Module] = set()
+    for module, names in places.items() if exclude is not None else ():
+        if selected(exclude, module, names):
+            found.add(module)
+            if parametrize.is_parametrized(module):
+                found.update(cast(nn.Module, module.parametrizations).modules())
+    return found
 
 
 def _parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:

@@ -73,11 +73,11 @@ class BuiltinHook:
     withheld: Mapping[str, str] = field(default_factory=dict)
 
 
-def _optional(name: str, type: str, default: object, **bounds: float) -> Argument:
-    return Argument(name, type, required=False, default=default, **bounds)
+def _optional(name: str, type: str, default: object, gt: float | None = None) -> Argument:
+    return Argument(name, type, required=False, default=default, gt=gt)
 
 
-_GRADIENTS = ("full_backward_pre", "full_backward", "tensor")
+_GRADIENTS = ("full_backward_pre", "full_backward", "tensor", "post_accumulate_grad")
 _VALUES = ("forward_pre", "forward")
 
 BUILTIN_HOOKS: Final[Mapping[str, BuiltinHook]] = {

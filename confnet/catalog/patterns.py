@@ -5,9 +5,8 @@ Python's `re` backtracks: `(a+)+b` takes time exponential in the length of a tex
 
 from __future__ import annotations
 
+import importlib
 import re
-import re._constants as sre  # type: ignore[import-untyped]
-import re._parser as sre_parser  # type: ignore[import-untyped]
 import warnings
 from collections.abc import Iterable
 from typing import Any, Final
@@ -15,6 +14,10 @@ from typing import Any, Final
 from confnet.catalog.arguments import Fault, Rule
 
 __all__ = ["PATTERN", "REPLACEMENT"]
+
+# How `re` itself reads a pattern: the standard library tells it nowhere else.
+sre_parser: Final[Any] = importlib.import_module("re._parser")
+sre: Final[Any] = importlib.import_module("re._constants")
 
 _MAX_LENGTH: Final = 500
 _MAX_CHAIN: Final = 3
@@ -79,10 +82,10 @@ def _is_many(operation: Any, argument: Any) -> bool:
 def _nested(items: Any, repeated: bool) -> bool:
     """Whether something that may match in several ways stands under a quantifier."""
     for operation, argument in items:
-        varies = operation is sre.BRANCH or operation is sre.GROUPREF or operation in _REPEATS and argument[0] != argument[1]
+        varies = operation is sre.BRANCH or operation is sre.GROUPREF or (operation in _REPEATS and argument[0] != argument[1])
         if repeated and varies:
             return True
-        inside = repeated or operation in _REPEATS and argument[1] > 1 and (argument[0] != argument[1] or argument[1] >= _MANY)
+        inside = repeated or (operation in _REPEATS and argument[1] > 1 and (argument[0] != argument[1] or argument[1] >= _MANY))
         if any(_nested(part, inside) for part in _parts(argument)):
             return True
     return False
@@ -115,7 +118,7 @@ def _flat(items: Any, required: bool = True) -> Iterable[tuple[bool, bool, froze
         elif operation in (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN):
             yield False, required, _characters([(operation, argument)])
         else:
-            may_miss = operation is sre.BRANCH or operation in _REPEATS and argument[0] == 0
+            may_miss = operation is sre.BRANCH or (operation in _REPEATS and argument[0] == 0)
             for part in _parts(argument):
                 yield from _flat(part, required and not may_miss)
 

@@ -32,11 +32,11 @@ __all__ = [
     "ModuleSpec",
     "ParameterSpec",
     "ParametrizeSpec",
+    "Part",
     "RepeatSpec",
     "RequireSpec",
     "RuleSpec",
     "SelectorSpec",
-    "Part",
     "TieSpec",
     "VariantSpec",
 ]
@@ -46,7 +46,12 @@ class Part(BaseModel):
     """A frozen piece of a specification; `span` is the place of its key, or of itself where it has none."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, validate_by_name=True, validate_by_alias=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        arbitrary_types_allowed=True,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
     span: Span
@@ -85,7 +90,9 @@ def _text(node: Node) -> Scalar:
 
 def _code(node: Node) -> Scalar:
     if not isinstance(node, Scalar) or node.value is None:
-        raise _error("invalid-type", f"code is expected here, not {describe(node)}", "write the code as text, in a `|` block")
+        raise _error(
+            "invalid-type", f"code is expected here, not {describe(node)}", "write the code as text, in a `|` block"
+        )
     if node.style == ">":
         raise _error("folded-code", "code cannot stand in a folded block", "write `|` instead of `>`")
     if node.style != "|" and not node.one_line:

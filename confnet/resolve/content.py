@@ -1,0 +1,182 @@
+"""What composites and containers hold: names, repeats and modules, in the order of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as AnyMapping
+from dataclasses import replace
+
+from confnet.catalog.types import UNKNOWN_VALUE
+from confnet.diagnostics import Span
+from confnet.language.names import MODULE_ATTRIBUTES
+from confnet.plan import ModulePlan, Share, total_size
+from confnet.resolve.arguments import Modules
+from confnet.resolve.places import Place
+from confnet.source import Scalar
+from confnet.spec.models import BodySpec, ItemSpec, LayerSpec, RepeatSpec
+from confnet.spec.words import is_identifier, name_help
+from confnet.values import Values
+
+__all__ = ["Content"]
+
+Held = tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]
+"""Modules by name, and where each stands."""
+
+
+class Content:
+    """Expands `children` and the items of containers; `counted` bounds what a repeat may ask for."""
+
+    def __init__(
+        self, values: Values, modules: Modules, limit: int, counted: Callable[[Span, Place, int], None]
+    ) -> None:
+        self.values, self.modules, self.limit, self.counted = values, modules, limit, counted
+
+    def children(self, body: BodySpec, place: Place) -> tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]:
+        """The children of a composite, and where each stands."""
+        found: dict[str, ModulePlan | Share | None] = {}
+        places: dict[str, Span] = {}
+        for name, plan, span in self.expand(body.children or (), place):
+            assert name is not None
+            if name in found:
+                self.error(
+                    "duplicate-name", f"the child `{name}` stands twice", span, place, help="rename one of the two"
+                )
+            elif self.attribute(name, span, place, "a child") or name in MODULE_ATTRIBUTES:
+                found[name] = plan  # under a reserved name as well: code that uses it is not wrong once more
+                places[name] = span
+        return found, places
+
+    def container(self, layer: LayerSpec, place: Place) -> ModulePlan:
+        children: dict[str, ModulePlan | Share | None] = {}
+        places: dict[str, Span] = {}
+        base = layer.name.text
+        for name, plan, span in self.expand(layer.items or (), place):
+            if plan is None:  # a container has no attribute to be None: the item is left out
+                continue
+            key = str(len(children)) if name is None else name
+            if key in children:
+                self.error(
+                    "duplicate-name", f"the item `{key}` stands twice", span, place, help="rename one of the two"
+                )
+            elif name is None or self.item_name(key, base, span, place):
+                children[key] = plan
+                places[key] = span
+        plan = ModulePlan(base, layer.span, children=children, places=places, chain=place.names.chain)
+        return replace(plan, size=1 + total_size(children.values()))
+
+    # --- repeats ----------------------------------------------------------------------------------------------------
+
+    def expand(
+        self, items: Sequence[ItemSpec], place: Place
+    ) -> Iterable[tuple[str | None, ModulePlan | Share | None, Span]]:
+        """The modules of a list or mapping, repeats expanded in place."""
+        for item in items:
+            if item.repeat is not None:
+                yield from self.repeated(item.repeat, item.name, place)
+            elif item.module is not None:
+                name = self.values.text(item.name, place.names) if item.name else None
+                yield name, self.modules.optional(item.module, place), item.span if item.name else item.module.span
+
+    def repeated(
+        self, repeat: RepeatSpec, pattern: Scalar | None, place: Place
+    ) -> Iterable[tuple[str | None, ModulePlan | Share | None, Span]]:
+        if not self.values.condition(repeat.when, place.names):
+            return
+        steps = self.steps(repeat, place)
+        if repeat.module is not None and pattern is not None and "$" not in pattern.text and len(steps) > 1:
+            self.error(
+                "invalid-repeat",
+                f"the {len(steps)} modules of this repeat have one name, `{pattern.text}`",
+                pattern.span,
+                place,
+                help=f"make the key a pattern, such as `{pattern.text}_${repeat.variable.text if repeat.variable else 'i'}`",
+            )
+            steps = steps[:1]
+        for step in steps:
+            inner = place.with_names({repeat.variable.text: step} if repeat.variable is not None else {})
+            if repeat.module is None:
+                yield from self.expand(repeat.children or (), inner)
+                continue
+            name = self.values.text(pattern, inner.names) if pattern else None
+            yield name, self.modules.optional(repeat.module, inner), pattern.span if pattern else repeat.module.span
+
+    def steps(self, repeat: RepeatSpec, place: Place) -> Sequence[object]:
+        value = self.values.value(repeat.count, place.names)
+        if value is UNKNOWN_VALUE:
+            return ()
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 0:
+                self.error("invalid-repeat", f"a repeat cannot have {value} steps", repeat.count.span, place)
+                return ()
+            if value > self.limit:
+                self.counted(repeat.count.span, place, value)
+            return range(value)
+        if isinstance(value, list | tuple | range):
+            return list(value)
+        self.error(
+            "invalid-repeat", f"`repeat` takes a number or a list of values, not `{value}`", repeat.count.span, place
+        )
+        return ()
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def attribute(self, name: str, span: Span, place: Place, what: str) -> bool:
+        """Whether a name may be an attribute of a composite."""
+        if not is_identifier(name):
+            self.error("invalid-name", f"`{name}` cannot name {what}", span, place, help=name_help(name))
+        elif name in MODULE_ATTRIBUTES:
+            self.error(
+                "reserved-name",
+                f"`{name}` is an attribute of every `nn.Module`",
+                span,
+                place,
+                help="choose another name",
+            )
+        else:
+            return True
+        return False
+
+    def item_name(self, name: str, base: str, span: Span, place: Place) -> bool:
+        """Whether a name may be a key of a container."""
+        if not name or "." in name:
+            help = (
+                f"a dot separates the names of a path; write `{name.replace('.', '_')}`" if name else "give it a name"
+            )
+            self.error("invalid-name", f"`{name}` cannot name an item", span, place, help=help)
+        elif name in MODULE_ATTRIBUTES or (
+            base == "ModuleDict" and name in ("keys", "values", "items", "pop", "clear", "update")
+        ):
+            self.error(
+                "reserved-name", f"`{name}` is an attribute of every `{base}`", span, place, help="choose another name"
+            )
+        else:
+            return True
+        return False
+
+    def clashes(self, body: BodySpec, children: AnyMapping[str, object], place: Place) -> set[str]:
+        """The names used twice: children, parameters, buffers and methods of one module share one set of names."""
+        found = set()
+        taken = dict.fromkeys(children, "child")
+        groups: list[tuple[str, Iterable[Scalar]]] = [
+            ("parameter", [p if isinstance(p, Scalar) else p.name for p in body.parameters or ()]),
+            ("buffer", [b if isinstance(b, Scalar) else b.name for b in body.buffers or ()]),
+            ("method", [m.name for m in body.methods]),
+        ]
+        for what, names in groups:
+            for name in names:
+                if name.text in taken:
+                    self.error(
+                        "duplicate-name",
+                        f"`{name.text}` is a {taken[name.text]} and a {what}",
+                        name.span,
+                        place,
+                        help="rename one of the two",
+                    )
+                    found.add(name.text)
+                elif what == "method" or self.attribute(name.text, name.span, place, f"a {what}"):
+                    taken[name.text] = what
+        return found
+
+    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
+        """Report a mistake, with the chain of places that led here."""
+        self.values.error(code, message, span, place.names, help=help)

@@ -1,0 +1,313 @@
+"""Modules of a document to plans: layers, containers, composites and instances of definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, replace
+
+from confnet.calls import Written, report_unknown_layer
+from confnet.catalog.arguments import Takes
+from confnet.catalog.registry import lookup
+from confnet.catalog.types import UNKNOWN_VALUE
+from confnet.diagnostics import Collector, Note, Span
+from confnet.limits import Limits
+from confnet.plan import BROKEN, InitPlan, LayerName, Method, ModulePlan, Share, total_size
+from confnet.resolve.arguments import Arguments
+from confnet.resolve.classes import Classes
+from confnet.resolve.content import Content
+from confnet.resolve.places import NO_BODY, Place, Scope, TooLarge
+from confnet.resolve.state import State
+from confnet.rules import RuleReader
+from confnet.source import Node, Scalar
+from confnet.spec.models import DefinitionSpec, LayerSpec, MethodSpec, ModifiersSpec, ModuleSpec
+from confnet.spec.words import is_layer_key
+from confnet.values import Names, Values, is_plain
+
+__all__ = ["Modules"]
+
+
+class Modules:
+    """Makes the plan of each module; a definition is resolved once per distinct arguments.
+
+    `own_scope` holds the ids of the modules whose constants are settled before: of documents and definitions.
+    """
+
+    def __init__(self, own_scope: set[int], found: Collector, limits: Limits) -> None:
+        self.own_scope, self.found, self.limits = own_scope, found, limits
+        self.values = Values(found)
+        self.arguments = Arguments(self.values, self)
+        self.state = State(self.arguments)
+        self.content = Content(self.values, self, limits.modules, self.counted)
+        self.classes = Classes(self.content)
+        self.resolved: dict[tuple[object, ...], ModulePlan] = {}
+        self.kept: list[object] = []  # objects whose id() is part of a key of `resolved`
+        self.count = 0
+
+    def module(self, spec: ModuleSpec, place: Place) -> ModulePlan:
+        """The plan of a module that stands where it cannot be absent or shared."""
+        plan = self.optional(spec, place)
+        if isinstance(plan, ModulePlan):
+            return plan
+        what = "a share" if isinstance(plan, Share) else "absent"
+        self.error("not-a-module", f"a module is needed here, and this one is {what}", spec.span, place)
+        return BROKEN
+
+    def optional(self, spec: ModuleSpec, place: Place) -> ModulePlan | Share | None:
+        """The plan of a module, a share of another, or None where its `when` is false."""
+        modifiers = spec.modifiers
+        if modifiers is not None and not self.values.condition(modifiers.when, place.names):
+            return self.optional(modifiers.otherwise, place) if modifiers.otherwise else None
+        if spec.share is not None:
+            return Share(self.values.text(spec.share, place.names), spec.share.span)
+        if spec.reference is not None:
+            return self.referenced(spec.reference, place)
+        self.counted(spec.span, place, 1)
+        if spec.body is not None and id(spec) not in self.own_scope:  # a composite in place has constants of its own
+            place = replace(place, names=self.arguments.constants(spec.body.let, place.names))
+            if not self.arguments.requirements(spec.body.require, place.names):
+                return BROKEN
+        plan = self.composite(spec, place) if spec.layer is None else self.layer(spec, spec.layer, place)
+        return plan if modifiers is None or plan is BROKEN else self.modified(plan, spec, modifiers, place)
+
+    def modified(self, plan: ModulePlan, spec: ModuleSpec, modifiers: ModifiersSpec, place: Place) -> ModulePlan:
+        """The plan with what stands beside its layer key or in its body: `apply`, a rule of its own, hooks."""
+        reader = RuleReader(PlacedTools(self.arguments, self.state, self.classes, place))
+        rules = list(reader.rules(modifiers.apply or (), place.names))
+        own = reader.own_rule(modifiers, spec.span, place.names)
+        hooks = reader.hooks(
+            modifiers.hooks or (), place.names, in_body=spec.body is not None, taken=[hook.name for hook in plan.hooks]
+        )
+        return replace(plan, rules=(*plan.rules, *rules, *([own] if own else [])), hooks=(*plan.hooks, *hooks))
+
+    def counted(self, span: Span, place: Place, number: int) -> None:
+        self.count += number
+        if self.count > self.limits.modules:
+            self.error(
+                "too-many-modules", f"the file expands to more than {self.limits.modules:,} modules", span, place
+            )
+            raise TooLarge
+
+    def referenced(self, node: Scalar, place: Place) -> ModulePlan | None:
+        """The module that a `$` value is: an argument of type `module`, or the name of a layer."""
+        value = self.values.scalar(node, place.names)
+        if value is UNKNOWN_VALUE:
+            return BROKEN
+        if isinstance(value, ModulePlan):
+            self.counted(node.span, place, value.size)
+            return value
+        if value is None:
+            return None
+        if isinstance(value, LayerName) or (isinstance(value, str) and is_layer_key(value)):
+            return self.call(value, Written((), {}, node.span), place, node)
+        self.error(
+            "not-a-module",
+            f"`{node.text}` is `{value}`, not a module",
+            node.span,
+            place,
+            help="declare the argument with `type: module`",
+        )
+        return BROKEN
+
+    def layer(self, spec: ModuleSpec, layer: LayerSpec, place: Place) -> ModulePlan:
+        """A layer, a container or an instance of a definition; with a body, a named subclass of it."""
+        if layer.items is not None:
+            plan = self.content.container(layer, place)
+        else:
+            name: object = layer.name.text
+            if layer.name.text.startswith("$"):
+                name = self.values.scalar(layer.name, place.names)
+                if name is UNKNOWN_VALUE or name is None:
+                    if name is None:
+                        self.error(
+                            "not-a-module",
+                            f"`{layer.name.text}` is null, not a layer",
+                            layer.name.span,
+                            place,
+                            help="give it a `when` that is false then",
+                        )
+                    return BROKEN
+                if isinstance(name, ModulePlan):
+                    self.error(
+                        "not-a-layer",
+                        f"`{layer.name.text}` is a module, not the name of a layer",
+                        layer.name.span,
+                        place,
+                        help=f"write `{layer.name.text}` alone, or declare the argument with `type: layer`",
+                    )
+                    return BROKEN
+            plan = self.call(name, Written.read(layer.arguments, layer.span), place, layer.name)
+        if spec.body is None or plan is BROKEN:
+            return plan
+        if plan.definition is not None:
+            if spec.body.inputs is None and spec.body.outputs is None and not spec.body.methods:
+                return plan  # an instance of the definition as it is
+            self.error(
+                "layer-with-body",
+                f"`{layer.name.text}` is a definition, which says its inputs and methods itself",
+                layer.name.span,
+                place,
+                help="write a composite body with it as a child",
+            )
+            return BROKEN
+        definition = self.classes.definition(spec, plan.base, place)
+        return replace(
+            plan, definition=definition, constants=self.classes.read_constants(spec, place), chain=place.names.chain
+        )
+
+    def call(self, name: object, given: Written, place: Place, key: Scalar) -> ModulePlan:
+        """Call the layer or definition of a name with arguments."""
+        scope, text = place.scope, name
+        if isinstance(name, LayerName):
+            text = name.name
+            scope = name.scope if isinstance(name.scope, Scope) else scope
+        if not isinstance(text, str):
+            self.error("not-a-layer", f"`{key.text}` is `{name}`, not the name of a layer", key.span, place)
+            return BROKEN
+        if text in scope.definitions:
+            definition, inner = scope.definitions[text]
+            return self.instantiate(definition, inner, given, place, key)
+        layer = lookup(text)
+        if layer is None:
+            report_unknown_layer(text, key.span, scope.definitions, self.found, place.names.chain)
+            return BROKEN
+        positional, keywords = self.arguments.bound(layer, given, place)
+        if positional is None:
+            return BROKEN
+        plan = ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain)
+        size = _own_size(plan)
+        self.counted(key.span, place, size - 1)
+        return replace(plan, size=size)
+
+    # --- definitions ----------------------------------------------------------------------------------------------
+
+    def instantiate(
+        self, definition: DefinitionSpec, scope: Scope, given: Written, place: Place, key: Scalar | None
+    ) -> ModulePlan:
+        """An instance of a definition: one plan per distinct arguments."""
+        if place.depth >= self.limits.definition_depth:
+            self.error(
+                "recursive-definition",
+                f"`{definition.name}` is nested more than {self.limits.definition_depth} definitions deep",
+                given.span,
+                place,
+                help="give the recursion an end with `when`",
+            )
+            raise TooLarge
+        body = definition.module.body or NO_BODY
+        chain = place.names.chain
+        if key is not None:
+            note = Note(f"in `{definition.name}`, instantiated", given.span)
+            chain = chain if note in chain else (note, *chain)  # a recursion passes the same place many times
+        inner = Place(scope, Names(scope.names.table, chain), place.depth + 1)
+        errors = len(self.found.found)
+        names, own = self.arguments.arguments(definition.name, body.args, given, place, inner)
+        if any(value is UNKNOWN_VALUE for value in own.values()) and len(self.found.found) > errors:
+            return BROKEN
+        identity = (id(definition), *((name, _freeze(value, self.kept)) for name, value in own.items()))
+        if identity in self.resolved:
+            plan = self.resolved[identity]
+            self.counted(given.span, place, max(plan.size - 1, 0))
+            return plan
+        names = self.arguments.constants(body.let, names)
+        if not self.arguments.requirements(body.require, names):
+            self.resolved[identity] = BROKEN
+            return BROKEN
+        plan = self.owned(self.module(definition.module, replace(inner, names=names)), [a.name for a in body.args], own)
+        self.resolved[identity] = plan
+        return plan
+
+    def owned(self, plan: ModulePlan, args: Iterable[str], values: AnyMapping[str, object]) -> ModulePlan:
+        """The plan with the args of its definition among its constants: an instance can be asked for them."""
+        if plan is BROKEN or plan.definition is None:
+            return plan
+        own = {name: values[name] for name in args if is_plain(values.get(name, UNKNOWN_VALUE))}
+        return replace(plan, constants={**plan.constants, **own}, own_args=tuple(own))
+
+    # --- composites and containers --------------------------------------------------------------------------------
+
+    def composite(self, spec: ModuleSpec, place: Place) -> ModulePlan:
+        body = spec.body or NO_BODY
+        definition = self.classes.definition(spec, "Module", place)
+        children, places = self.content.children(body, place)
+        parameters = {
+            p.text if isinstance(p, Scalar) else p.name.text: self.state.parameter(p, place)
+            for p in body.parameters or ()
+        }
+        buffers = {
+            b.text if isinstance(b, Scalar) else b.name.text: self.state.buffer(b, place) for b in body.buffers or ()
+        }
+        for name in self.content.clashes(body, children, place):
+            parameters.pop(name, None)
+            buffers.pop(name, None)
+        plan = ModulePlan(
+            "Module",
+            spec.span,
+            definition=definition,
+            children=children,
+            places=places,
+            parameters=parameters,
+            buffers=buffers,
+            constants=self.classes.read_constants(spec, place),
+            ties=tuple(tie for tie in (self.state.tie(tie, place) for tie in body.tie) if tie),
+            chain=place.names.chain,
+        )
+        return replace(plan, size=1 + total_size(children.values()))
+
+    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
+        self.values.error(code, message, span, place.names, help=help)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTools:
+    """What the reading of rules needs of the resolver, at one place."""
+
+    arguments: Arguments
+    state: State
+    classes: Classes
+    place: Place
+
+    @property
+    def found(self) -> Collector:
+        return self.arguments.found
+
+    @property
+    def values(self) -> Values:
+        return self.arguments.values
+
+    def call_arguments(self, callee: Takes, given: Written) -> tuple[tuple[object, ...] | None, dict[str, object]]:
+        return self.arguments.bound(callee, given, self.place)
+
+    def init(self, node: Node) -> InitPlan | None:
+        return self.state.init(node, None, self.place)
+
+    def dtype(self, node: Scalar | None) -> str | None:
+        return self.state.dtype(node, self.place)
+
+    def methods(self, specs: Iterable[MethodSpec]) -> dict[str, Method]:
+        return self.classes.methods(specs, self.place)
+
+
+def _own_size(plan: ModulePlan) -> int:
+    """How many modules a layer will hold: those among its arguments, times the count that it makes of them."""
+    inside = total_size([*plan.positional, *plan.keywords.values()])
+    count = plan.keywords.get("num_layers")
+    if count is None:
+        known = lookup(plan.base)
+        slots = [argument.name for argument in known.arguments] if known else []
+        count = plan.positional[slots.index("num_layers")] if "num_layers" in slots[: len(plan.positional)] else 1
+    return 1 + (inside or 1) * count if isinstance(count, int) and count > 1 else 1 + inside
+
+
+def _freeze(value: object, kept: list[object]) -> object:
+    """A hashable stand-in: equal exactly for values that resolve alike (`1`, `1.0` and `True` do not)."""
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, *(_freeze(item, kept) for item in value))
+    if isinstance(value, dict):
+        return ("dict", *((key, _freeze(item, kept)) for key, item in value.items()))
+    if isinstance(value, LayerName):
+        return ("layer", value.name, id(value.scope))
+    if isinstance(value, ModulePlan):
+        kept.append(value)
+        return ("module", id(value))
+    return (type(value).__name__, repr(value))
