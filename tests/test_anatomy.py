@@ -214,7 +214,7 @@ def test_a_pickled_copy_behaves_alike(case: Case) -> None:
     assert_equal(loaded, model, case.inputs())
 
 
-@every_case
+@pytest.mark.parametrize("case", {case.name: case for case in reversed(CASES)}.values(), ids=str)
 def test_compiles_to_one_graph(case: Case) -> None:
     if case.limit:
         pytest.skip(case.limit)
