@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,7 +103,9 @@ def validate(
         try:
             checked = _Checked.make(spec, given, chosen_variant, chosen_root, limits)
             sources.update(checked.plan.sources)
-            diagnostics = (*checked.warnings, *checked.construct("meta", None).warnings)
+            with warnings.catch_warnings():  # torch's remarks on sizes are for whoever builds the model
+                warnings.simplefilter("ignore")
+                diagnostics = (*checked.warnings, *checked.construct("meta", None).warnings)
         except ConfnetError as error:
             sources.update(error.sources)
             diagnostics = error.diagnostics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from confnet.catalog.arguments import Argument, Callee, Problem, Takes
@@ -10,6 +10,7 @@ from confnet.catalog.layers import NOT_LAYERS
 from confnet.catalog.registry import layer_names
 from confnet.diagnostics import Collector, Note, Span, closest
 from confnet.source import Mapping, Node, Scalar, Sequence, plain
+from confnet.spec.words import MODIFIER_KEYS
 from confnet.spec.models import ArgSpec, DefinitionSpec
 
 __all__ = ["Written", "callee_of", "declared", "report_unknown_layer"]
@@ -47,16 +48,23 @@ class Written:
         for name, (_, node) in self.keywords.items():
             yield name, node, by_name.get(name)
 
-    def report(self, problems: Iterable[Problem], found: Collector, notes: Iterable[Note] = ()) -> None:
-        """Report what `bind` found wrong, each at the argument that it is about."""
+    def report(
+        self, problems: Iterable[Problem], found: Collector, notes: Iterable[Note] = (), known: Container[str] = ()
+    ) -> None:
+        """Report what `bind` found wrong, each at the argument that it is about. `known` are names that `$` has here."""
         for problem in problems:
-            span = self.span
+            span, node = self.span, None
             if isinstance(problem.where, int):
-                span = self.positional[problem.where].span
+                node = self.positional[problem.where]
+                span = node.span
             elif problem.where in self.keywords:
                 key, node = self.keywords[problem.where]
                 span = key.span if problem.code in ("unknown-argument", "duplicate-argument") else node.span
             help = problem.help or (self.help if problem.code == "missing-argument" else "")
+            if problem.code == "unknown-argument" and problem.where in MODIFIER_KEYS:
+                help = f"`{problem.where}` stands beside the layer key, not among its arguments"
+            if problem.code.startswith("invalid-") and isinstance(node, Scalar) and node.value in known:
+                help = f"write `${node.text}` for the arg of that name"
             found.add(problem.code, problem.message, span, help=help, notes=notes)
 
 

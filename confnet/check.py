@@ -7,6 +7,7 @@ its children. Shares and ties are looked up in the plan.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ from confnet.language.kinds import (
     Parameter,
     Signature,
 )
-from confnet.language.names import find_cycle
+from confnet.language.names import MODULE_ATTRIBUTES, find_cycle
 from confnet.language.scope import CheckResult, ParsedCode, Scope
 from confnet.plan import BROKEN, CONTAINERS, DTypeName, HookPlan, Input, Method, ModulePlan, Plan, Selector, Share, Tie
 from confnet.selection import matches
@@ -212,8 +213,10 @@ class _Checker:
             return CheckResult((), UNKNOWN, frozenset(), frozenset(), frozenset(), frozenset())
         result = check_code(parsed, scope)
         # A module that is broken has been reported; what is wrong about its use would only repeat that.
-        if not any(kind is _BROKEN_KIND for kind in scope.members.values()):
-            for diagnostic in result.diagnostics:
+        broken = {name for name, kind in scope.members.items() if kind is _BROKEN_KIND}
+        lines = parsed.code.text.splitlines()
+        for diagnostic in result.diagnostics:
+            if not (broken and diagnostic.span and _mentions(lines, diagnostic.span.line - parsed.code.first_line, broken)):
                 self.report(diagnostic, plan.chain)
         return result
 
@@ -223,7 +226,7 @@ class _Checker:
         used = read | {share.path.split(".")[0] for share in _shares(plan)}
         used |= {path.split(".")[0] for tie in plan.ties for path in (tie.name, tie.to)}
         for name, child in plan.children.items():
-            if child is not None and name not in used:
+            if child is not None and name not in used and name not in MODULE_ATTRIBUTES:
                 self.found.add(
                     "unused-child", f"the child `{name}` of `{plan.definition.name}` is never used in its code",
                     plan.places.get(name, child.span),
@@ -261,9 +264,10 @@ class _Checker:
         for matched in self.matched(plan, hook.where) if "module" in names else (_BROKEN_KIND,):
             if "module" in names:
                 inputs["module"] = replace(matched, call=None, methods={}, label="module")
-            scope = Scope(inputs, members, hook.constants, self.functions, must_return=False)
+            buffers = frozenset(name for name in plan.buffers if name in members)
+            scope = Scope(inputs, members, hook.constants, self.functions, buffers=buffers, must_return=False)
             result = self.checked(parsed, scope, plan)
-            if HOOK_KINDS[hook.kind].returns_nothing and result.result is not NONE and not parsed.diagnostics:
+            if HOOK_KINDS[hook.kind].returns_nothing and result.result != NONE and not (parsed.diagnostics or result.diagnostics):
                 self.error(
                     "invalid-hook", f"torch lets a `{hook.kind}` hook return nothing", code.span, plan.chain,
                     help="change what it is given in place, or leave the `return` out",
@@ -500,6 +504,13 @@ def _arrows(names: Iterable[str]) -> str:
 
 def _shares_state(kind: Kind) -> bool:
     return isinstance(kind, ModuleKind) and kind.call is not None and kind.call.shares_state
+
+
+def _mentions(lines: list[str], number: int, names: set[str]) -> bool:
+    """Whether a line of code has one of the names; a line that is not there is taken to."""
+    if not 0 <= number < len(lines):
+        return True
+    return not names.isdisjoint(re.findall(r"[^\W\d]\w*", lines[number]))
 
 
 def _mentioned(parsed: ParsedCode, names: Iterable[str], own: str) -> set[str]:

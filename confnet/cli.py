@@ -85,6 +85,9 @@ def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[st
     if names:
         from confnet.catalog.registry import load_plugin
 
+        # As `python -m` does: a plugin may stand in the folder where the command runs.
+        if os.getcwd() not in sys.path and "" not in sys.path:
+            sys.path.append(os.getcwd())
         for name in names:
             try:
                 load_plugin(name)

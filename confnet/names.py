@@ -156,7 +156,7 @@ class _Names:
                 positional.append(value)
             else:
                 keywords[slot] = value
-        written.report(bind(callee, positional, keywords).problems, self.found)
+        written.report(bind(callee, positional, keywords).problems, self.found, known=known)
 
     def callee(self, name: Scalar) -> Takes | None:
         if name.text in self.definitions:

@@ -700,7 +700,7 @@ def test_registered_hook() -> None:
     ("hook", "code"),
     [
         ("{kind: state_dict_post, do: return state_dict}", "invalid-hook"),
-        ("{kind: load_state_dict_post, do: return incompatible_keys}", "invalid-hook"),
+        ("{kind: load_state_dict_post, do: return 1}", "invalid-hook"),
         ("{kind: forward, where: {name: list}, do: return output}", "invalid-hook"),
         ("{kind: tensor, where: {name: norm}, tensor: weight, do: return grad}", "invalid-hook"),
         ("{kind: tensor, where: {name: frozen}, tensor: weight, do: return grad}", "invalid-hook"),

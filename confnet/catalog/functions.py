@@ -167,7 +167,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "requires_grad_": "use `requires_grad` beside the layer or in a rule under `apply`",
     "register_hook": "declare it under `hooks`",
     "backward": "gradients are computed by whoever trains the module",
-    "manual_seed": "pass `seed=` to `build`",
+    "manual_seed": "the caller seeds torch before the build",
 }
 
 

@@ -32,7 +32,7 @@ class Initializer:
         return count >= self.min_dimensions and (self.max_dimensions is None or count <= self.max_dimensions)
 
 
-_WITHHELD = {"generator": "the caller of `build` gives the seed; remove it", "tensor": "it is the parameter itself"}
+_WITHHELD = {"generator": "the caller seeds torch before the build; remove it", "tensor": "it is the parameter itself"}
 
 
 def initializer(name: str) -> Initializer | None:

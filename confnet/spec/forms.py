@@ -16,6 +16,22 @@ from confnet.spec.words import is_identifier, is_layer_key, name_help
 __all__ = ["Forms", "Reader"]
 
 
+# What people call things elsewhere.
+_SYNONYMS = {
+    "layers": "children",
+    "submodules": "children",
+    "blocks": "children",
+    "params": "parameters",
+    "arguments": "args",
+    "variables": "let",
+    "definitions": "modules",
+    "includes": "include",
+    "if": "when",
+    "output": "outputs",
+    "input": "inputs",
+    "weights": "parameters",
+}
+
 M = TypeVar("M", bound=Part)
 Reader = Callable[[Node], Any]
 
@@ -77,7 +93,8 @@ class Forms:
         if node is None or (isinstance(node, Scalar) and node.value is None):
             return ()
         if not isinstance(node, Mapping):
-            self.error("invalid-type", f"a mapping is expected here, not {describe(node)}", node.span)
+            help = "write each entry under its name: `name: ...`" if isinstance(node, Sequence) else ""
+            self.error("invalid-type", f"a mapping is expected here, not {describe(node)}", node.span, help)
             return ()
         return tuple(item for item in (read(key, value) for key, value in node) if item is not None)
 
@@ -102,7 +119,7 @@ class Forms:
             if key.text in allowed or (layer and is_layer_key(key.text)):
                 continue
             pool = [*allowed, *layer_names()] if layer else allowed
-            guess = closest(key.text, pool)
+            guess = _SYNONYMS.get(key.text) if _SYNONYMS.get(key.text) in allowed else closest(key.text, pool)
             help = f"did you mean `{guess}`?" if guess else ""
             if key.text in arguments:
                 help = f"an argument of `{arguments_of}` is indented below it"

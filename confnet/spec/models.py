@@ -145,7 +145,12 @@ def _count(node: Node) -> Node:
         return node
     if isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool):
         return node
-    raise _error("invalid-type", f"`repeat` takes a number or a list of values, not {describe(node)}")
+    is_name = isinstance(node, Scalar) and isinstance(node.value, str) and node.value.isidentifier()
+    raise _error(
+        "invalid-type",
+        f"`repeat` takes a number or a list of values, not {describe(node)}",
+        f"write `${node.value}` for the arg of that name" if is_name else "",  # type: ignore[union-attr]
+    )
 
 
 def _fill(node: Node) -> Scalar:

@@ -192,6 +192,15 @@ class ModuleReader(PartReader):
                 self.error("invalid-type", "`ModuleDict` takes a mapping of modules, not a list", node.span)
                 return ()
             return self.list_items(node)
+        for key, child in node:
+            if key.text in layer_names() and not _may_be_module(child):
+                self.error(
+                    "not-a-module",
+                    f"`{key.text}` is a name here, as every key of a mapping of modules",
+                    key.span,
+                    f"write a list: `- {key.text}: ...`; or give it a name: `name: {{{key.text}: ...}}`",
+                )
+                return ()
         return self.children(node)
 
     def list_items(self, node: Sequence) -> tuple[ItemSpec, ...]:
@@ -257,3 +266,11 @@ class ModuleReader(PartReader):
         wanted = "a mapping, as names stand around it" if named else "a list, as it stands in a list"
         self.error("invalid-repeat", f"the `children` of this repeat are {wanted}", node.span)
         return None
+
+
+def _may_be_module(node: Node) -> bool:
+    """Whether a value has the form of a module, be it right or wrong."""
+    if isinstance(node, Mapping):
+        wanted = {*COMPOSITE_KEYS, *SCOPE_KEYS, "share", "repeat"}
+        return any(is_layer_key(key.text) or key.text in wanted for key, _ in node)
+    return isinstance(node, Scalar) and is_layer_key(node.text)

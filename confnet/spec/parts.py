@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from confnet.catalog.registry import layer_names
 from confnet.diagnostics import Note
 from confnet.source import Mapping, Node, Scalar, Sequence
 from confnet.spec.forms import Forms, Reader
@@ -44,14 +45,13 @@ class PartReader(Forms):
             if node.text in ARG_TYPES and node.style == "":
                 return ArgSpec(span=key.span, name=key.text, type=node.text)
             guess = type_meant(node.text) if node.text else None
-            kind = "str" if node.value is not None else "any"
+            kind = "any" if node.value is None else "module" if node.text in layer_names() else "str"
+            default = f"write `{{type: {kind}, default: {node.text or 'null'}}}` for a default"
             self.error(
                 "unknown-type",
                 f"`{node.text or 'null'}` is not a type of argument",
                 node.span,
-                f"did you mean `{guess}`?"
-                if guess
-                else f"write `{{type: {kind}, default: {node.text or 'null'}}}` for a default; the types are {', '.join(ARG_TYPES)}",
+                f"did you mean `{guess}`?" if guess else f"{default}; the types are {', '.join(ARG_TYPES)}",
             )
             return None
         return ArgSpec(span=key.span, name=key.text, default=node, has_default=True)
@@ -106,6 +106,9 @@ class PartReader(Forms):
     def inputs(self, node: Node) -> tuple[InputSpec, ...]:
         if isinstance(node, Sequence):
             return self.unique(self.each(node, self.input_name))
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            self.error("invalid-type", f"inputs are a list or a mapping, not {describe(node)}", node.span, f"write `[{node.text}]`")
+            return ()
         return self.ordered(self.named(node, self.input))
 
     def input_name(self, node: Node) -> InputSpec | None:

@@ -113,7 +113,7 @@ class _DocumentReader(ModuleReader):
         return node.value
 
     def root(self, node: Mapping, name: str) -> ModuleSpec | None:
-        kept = [(k, v) for k, v in node if k.text not in (*HEADER_KEYS, "description", "args", "let", "require")]
+        kept = [(k, v) for k, v in node if k.text not in (*HEADER_KEYS, "args", "let", "require")]
         inner = Mapping(tuple(kept), node.span, node.flow, {k.text: v for k, v in kept})
         return self.body_module(
             inner, name, "a document", (*HEADER_KEYS, *SCOPE_KEYS, *COMPOSITE_KEYS, *MODIFIER_KEYS), node.span
