@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from confnet.api import loads as loads
     from confnet.api import spec_of as spec_of
     from confnet.api import validate as validate
-    from confnet.builder.hooks import HookHandle as HookHandle
-    from confnet.builder.hooks import captured as captured
-    from confnet.builder.hooks import hooks as hooks
-    from confnet.builder.hooks import hooks_disabled as hooks_disabled
+    from confnet.builder.hook_handles import HookHandle as HookHandle
+    from confnet.builder.hook_handles import captured as captured
+    from confnet.builder.hook_handles import hooks as hooks
+    from confnet.builder.hook_handles import hooks_disabled as hooks_disabled
     from confnet.builder.rules import InitOrigin as InitOrigin
     from confnet.builder.rules import init_report as init_report
     from confnet.catalog.registry import applies as applies
@@ -44,7 +44,7 @@ _HOMES = {
     "BuildRecord": "confnet.api",
     "ConfnetError": "confnet.diagnostics",
     "Diagnostic": "confnet.diagnostics",
-    "HookHandle": "confnet.builder.hooks",
+    "HookHandle": "confnet.builder.hook_handles",
     "InitOrigin": "confnet.builder.rules",
     "Limits": "confnet.limits",
     "Report": "confnet.api",
@@ -52,11 +52,11 @@ _HOMES = {
     "Spec": "confnet.loading",
     "applies": "confnet.catalog.registry",
     "build": "confnet.api",
-    "captured": "confnet.builder.hooks",
+    "captured": "confnet.builder.hook_handles",
     "dumps": "confnet.api",
     "hook": "confnet.catalog.registry",
-    "hooks": "confnet.builder.hooks",
-    "hooks_disabled": "confnet.builder.hooks",
+    "hooks": "confnet.builder.hook_handles",
+    "hooks_disabled": "confnet.builder.hook_handles",
     "init_report": "confnet.builder.rules",
     "initializer": "confnet.catalog.registry",
     "load": "confnet.api",

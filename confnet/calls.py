@@ -10,8 +10,8 @@ from confnet.catalog.layers import NOT_LAYERS
 from confnet.catalog.registry import layer_names
 from confnet.diagnostics import Collector, Note, Span, closest
 from confnet.source import Mapping, Node, Scalar, Sequence, plain
-from confnet.spec.words import MODIFIER_KEYS
 from confnet.spec.models import ArgSpec, DefinitionSpec
+from confnet.spec.words import MODIFIER_KEYS
 
 __all__ = ["Written", "callee_of", "declared", "report_unknown_layer"]
 

@@ -289,7 +289,12 @@ def _print_rows(rows: tuple[Mapping[str, Any], ...]) -> None:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in names:
-            table.add_column(name, justify="right" if name == "count" else "left", overflow="fold", style="dim" if name == "place" else "")
+            table.add_column(
+                name,
+                justify="right" if name == "count" else "left",
+                overflow="fold",
+                style="dim" if name == "place" else "",
+            )
         for row in cells:
             table.add_row(*row)
         Console(highlight=False, markup=False).print(table)

@@ -135,12 +135,44 @@ class Collector:
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` was most likely meant to be, or None when none is near."""
-    pool = list(dict.fromkeys(candidates))
+    """The candidate that `word` was most likely meant to be, or None when none is near.
+
+    Near are words a slip of the hand away (a letter more, less, other or swapped with its neighbour), two slips in
+    longer words, and long words that share most of their text.
+    """
     folded: dict[str, str] = {}
-    for candidate in pool:
+    for candidate in candidates:
         folded.setdefault(candidate.casefold(), candidate)
-    if word.casefold() in folded:
-        return folded[word.casefold()]
-    found = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.7)
+    meant = word.casefold()
+    if meant in folded:
+        return folded[meant]
+    slips = [(count, other) for other in folded if (count := _slips(meant, other)) is not None]
+    if slips:
+        return folded[min(slips, key=lambda found: found[0])[1]]
+    if len(meant) < SHARED_TEXT_FROM:
+        return None
+    found = difflib.get_close_matches(meant, [c for c in folded if len(c) >= SHARED_TEXT_FROM], n=1, cutoff=0.7)
     return folded[found[0]] if found else None
+
+
+SHARED_TEXT_FROM = 6
+
+
+def _slips(one: str, two: str) -> int | None:
+    """How many slips lie between two words, or None where they are too many for words of this length."""
+    longer = max(len(one), len(two))
+    most = 0 if longer < 3 else 1 if longer < 6 else 2
+    if abs(len(one) - len(two)) > most or (longer == 3 and one[0] != two[0] and sorted(one) != sorted(two)):
+        return None
+    before: list[int] = []
+    row = list(range(len(two) + 1))
+    for i, a in enumerate(one, 1):
+        beyond, before, row = before, row, [i]
+        for j, b in enumerate(two, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == two[j - 2] and b == one[i - 2]:
+                cost = min(cost, beyond[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most and min(before) > most:
+            return None
+    return row[-1] if row[-1] <= most else None

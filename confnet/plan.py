@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from confnet.diagnostics import Note, Span
 from confnet.language.code import Code
@@ -59,6 +60,55 @@ class Input:
     default: object = None
     contract: object = None
     span: Span | None = None
+
+
+class SizeExpression(Protocol):
+    """An expression of the `$` language, as far as a plan needs it."""
+
+    def evaluate(self, names: Mapping[str, object]) -> object:
+        """The value over these names; raises LanguageError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Size:
+    """One size of a contract: a number, unchecked (None), or an expression over symbolic sizes.
+
+    `symbols` are the capitalised names that it leaves open, `names` the values of the args that it reads.
+    """
+
+    text: str
+    span: Span
+    value: int | SizeExpression | None
+    symbols: tuple[str, ...] = ()
+    names: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueContract:
+    """What a file says of one value that goes in or comes out, under the args of one instance.
+
+    `shape` None leaves the shape open; `item` is the shape of every item of a list. `low` and `high` (exclusive)
+    bound the values of an integer tensor.
+    """
+
+    name: str
+    span: Span
+    shape: tuple[Size, ...] | None = None
+    item: tuple[Size, ...] | None = None
+    dtype: str | None = None
+    low: float | None = None
+    high: float | None = None
+    type: str | None = None
+    required: bool = True
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contract:
+    """What a file says of a forward or method: None where it says nothing of the inputs, or of what is returned."""
+
+    inputs: tuple[ValueContract, ...] | None
+    outputs: tuple[ValueContract, ...] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +264,8 @@ class ModulePlan:
     Containers and composites hold `children`; None stands where `when` was false in `children`. `constants` are
     the args and `let` that the code of its definition may read, `own_args` those that belong to the definition
     itself. `chain` tells through which places it came to be, `size` how many modules it makes, itself included.
-    `places` are where the children stand in it: the span of a child that is a definition's instance is the definition's.
+    `places` are where the children stand in it (the span of an instance of a definition is the definition's).
+    `contracts` are those of its forward and methods, by name.
     """
 
     base: str
@@ -233,6 +284,7 @@ class ModulePlan:
     chain: tuple[Note, ...] = ()
     size: int = 1
     places: Mapping[str, Span] = field(default_factory=dict)
+    contracts: Mapping[str, Contract] = field(default_factory=dict)
 
 
 def total_size(plans: Iterable[object]) -> int:

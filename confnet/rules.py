@@ -151,7 +151,12 @@ class RuleReader:
             function = DEFAULT_REGISTRY.applies.get(key.text)
             if function is None:
                 self.unknown(
-                    "unknown-function", "registered function", key, DEFAULT_REGISTRY.applies, names, "register it with `confnet.applies`"
+                    "unknown-function",
+                    "registered function",
+                    key,
+                    DEFAULT_REGISTRY.applies,
+                    names,
+                    "register it with `confnet.applies`",
                 )
                 continue
             plan = self.bound(function.after(1), key, arguments, names)
@@ -161,7 +166,9 @@ class RuleReader:
 
     # --- hooks ----------------------------------------------------------------------------------------------------
 
-    def hooks(self, specs: Iterable[HookSpec], names: Names, *, in_body: bool, taken: Iterable[str] = ()) -> tuple[HookPlan, ...]:
+    def hooks(
+        self, specs: Iterable[HookSpec], names: Names, *, in_body: bool, taken: Iterable[str] = ()
+    ) -> tuple[HookPlan, ...]:
         """The hooks of a module, without those whose `when` is false; each has a name of its own, none of `taken`."""
         taken = set(taken)
         plans: list[HookPlan] = []
@@ -192,7 +199,9 @@ class RuleReader:
             return None
         options = self.options(spec, kind, names)
         tensor = self.tensor(spec, kind, names)
-        call = self.hook_call(spec.call, kind, options.get("with_kwargs", False), names) if spec.call is not None else None
+        call = (
+            self.hook_call(spec.call, kind, options.get("with_kwargs", False), names) if spec.call is not None else None
+        )
         if spec.call is not None and call is None:
             return None
         code = code_of(spec.do, "body") if spec.do is not None else None
@@ -222,16 +231,23 @@ class RuleReader:
                     "invalid-hook", f"a `{kind.name}` hook has no option `{key}`", node.span, names,
                     help=f"its options are {allowed}" if allowed else "it has no options",
                 )  # fmt: skip
-        return {key: self.values.flag(node, names, False) for key, node in given.items() if node is not None and key in kind.options}
+        return {
+            key: self.values.flag(node, names, False)
+            for key, node in given.items()
+            if node is not None and key in kind.options
+        }
 
     def tensor(self, spec: HookSpec, kind: HookKind, names: Names) -> str | None:
         if kind.on_tensor and spec.tensor is None:
             self.error(
                 "invalid-hook", f"a `{kind.name}` hook does not say which tensor it is for", spec.span, names,
-                help="write `tensor: weight`" + (", `tensor: output` or `tensor: input`" if kind.name == "tensor" else ""),
+                help="write `tensor: weight`"
+                + (", `tensor: output` or `tensor: input`" if kind.name == "tensor" else ""),
             )  # fmt: skip
         if not kind.on_tensor and spec.tensor is not None:
-            self.error("invalid-hook", f"a `{kind.name}` hook belongs to a module, not to a tensor", spec.tensor.span, names)
+            self.error(
+                "invalid-hook", f"a `{kind.name}` hook belongs to a module, not to a tensor", spec.tensor.span, names
+            )
         return self.values.text(spec.tensor, names) if spec.tensor is not None else None
 
     def hook_call(self, node: Node, kind: HookKind, with_kwargs: bool, names: Names) -> CallPlan | None:
@@ -272,7 +288,13 @@ class RuleReader:
         return None if positional is None else CallPlan(key.text, positional, keywords, key.span)
 
     def unknown(
-        self, code: str, what: str, key: Scalar, known: Iterable[str] | Mapping[str, object], names: Names, otherwise: str = ""
+        self,
+        code: str,
+        what: str,
+        key: Scalar,
+        known: Iterable[str] | Mapping[str, object],
+        names: Names,
+        otherwise: str = "",
     ) -> None:
         guess = closest(key.text, known)
         listed = ", ".join(f"`{name}`" for name in known)

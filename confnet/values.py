@@ -17,7 +17,7 @@ from confnet.language.grammar import LanguageError
 from confnet.plan import DTypeName
 from confnet.source import Node, Scalar, Sequence
 
-__all__ = ["Names", "Values", "code_of", "is_plain", "mentioned", "part_of"]
+__all__ = ["Names", "Values", "code_of", "expression_of", "is_plain", "mentioned", "part_of"]
 
 MAX_ELEMENTS = 2**62
 
@@ -43,7 +43,8 @@ def _template(text: str) -> Template:
 
 
 @lru_cache(maxsize=4096)
-def _expression(text: str) -> Expression:
+def expression_of(text: str) -> Expression:
+    """A bare expression, parsed once; raises LanguageError."""
     return Expression.parse(text)
 
 
@@ -145,7 +146,7 @@ class Values:
         if "$" in node.value:
             return self.scalar(node, names)
         try:
-            expression = _expression(node.value)
+            expression = expression_of(node.value)
             if any(names.table.get(name) is UNKNOWN_VALUE for name in expression.names):
                 return UNKNOWN_VALUE
             return expression.evaluate(names.table)

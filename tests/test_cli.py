@@ -273,7 +273,12 @@ def test_show_tables(folder: Path) -> None:
         "first.weight  torch default  good.yaml:8\n"
         "first.bias    torch default  good.yaml:8\n"
     )
-    assert set(json.loads(run("show", "good.yaml", "--buffers", "--json").stdout)) == {"ok", "diagnostics", "totals", "buffers"}
+    assert set(json.loads(run("show", "good.yaml", "--buffers", "--json").stdout)) == {
+        "ok",
+        "diagnostics",
+        "totals",
+        "buffers",
+    }
 
 
 def test_show_of_a_bad_file(folder: Path) -> None:

@@ -6,6 +6,7 @@ import inspect
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,11 @@ CASES: dict[str, list[tuple[str, list[int], Fill]]] = {
     ],
     "sparse_": [("{sparse_: {sparsity: 0.5, std: 0.1}}", [8, 4], lambda t: nn.init.sparse_(t, 0.5, 0.1))],
     "trunc_normal_": [
-        ("{trunc_normal_: {std: 0.02, a: -0.04, b: 0.04}}", [50], lambda t: nn.init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04))
+        (
+            "{trunc_normal_: {std: 0.02, a: -0.04, b: 0.04}}",
+            [50],
+            lambda t: nn.init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04),
+        )
     ],
     "uniform_": [("{uniform_: {a: -2, b: 2.0}}", [5], lambda t: nn.init.uniform_(t, -2, 2.0))],
     "xavier_normal_": [("{xavier_normal_: {gain: 0.5}}", [3, 4], lambda t: nn.init.xavier_normal_(t, 0.5))],
@@ -57,7 +62,7 @@ CASES: dict[str, list[tuple[str, list[int], Fill]]] = {
 EACH = [pytest.param(*case, id=case[0]) for cases in CASES.values() for case in cases]
 
 
-def build(text: str, **args: object) -> nn.Module:
+def build(text: str, **args: object) -> Any:
     torch.manual_seed(0)
     return confnet.build(io.StringIO(f"confnet: 1\n{text}"), args=args)
 
@@ -70,7 +75,10 @@ def test_every_function_of_torch_is_reachable() -> None:
     public = {
         name
         for name, value in vars(nn.init).items()
-        if inspect.isfunction(value) and name.endswith("_") and not name.startswith("_") and "tensor" in inspect.signature(value).parameters
+        if inspect.isfunction(value)
+        and name.endswith("_")
+        and not name.startswith("_")
+        and "tensor" in inspect.signature(value).parameters
     }
     assert public == set(initializer_names()) == set(CASES)
 
@@ -103,7 +111,7 @@ apply: [{{where: {{type: Linear}}, init: {{weight: {init}}}}}]
         {"a": nn.Linear(shape[1], shape[0]), "b": nn.Sequential(nn.Linear(shape[1], shape[0]), nn.LayerNorm(shape[1]))}
     )
 
-    def fill(module: nn.Module) -> None:
+    def fill(module: Any) -> None:
         if isinstance(module, nn.Linear):
             with torch.no_grad():
                 by_hand(module.weight)
@@ -115,7 +123,10 @@ apply: [{{where: {{type: Linear}}, init: {{weight: {init}}}}}]
 
 
 def test_default_initialisation_is_torchs() -> None:
-    model = build("ModuleList: [{Conv2d: [3, 4, 3]}, {BatchNorm2d: 4}, {LSTM: [4, 5]}, {MultiheadAttention: [4, 2]}, {Embedding: [5, 3]}]")
+    model = build(
+        "ModuleList:\n- Conv2d: [3, 4, 3]\n- BatchNorm2d: 4\n- LSTM: [4, 5]\n"
+        "- MultiheadAttention: [4, 2]\n- Embedding: [5, 3]"
+    )
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LSTM(4, 5), nn.MultiheadAttention(4, 2), nn.Embedding(5, 3)]
     expected = nn.ModuleList(layers)
@@ -145,7 +156,9 @@ parameters:
   ramp: {shape: [2, 3], init: {value: "torch.arange(float(shape[1])) * scale"}}
   one: {shape: [4], init: {value: 1.5}}
 children:
-  fc: {Linear: [3, 3], init: {weight: {value: "torch.eye(shape[0]) * scale"}, bias: {value: "torch.arange(3.0)[torch.arange(3) >= 0]"}}}
+  fc:
+    Linear: [3, 3]
+    init: {weight: {value: "torch.eye(shape[0]) * scale"}, bias: {value: "torch.arange(3.0)[torch.arange(3) >= 0]"}}
 forward: return fc(x + ramp)
 """,
         scale=3.0,
@@ -177,7 +190,10 @@ forward: return fc(x + ramp)
 def test_mistakes(init: str, code: str | None) -> None:
     wanted = [code] if code else []
     assert codes(f"parameters: {{w: {{shape: [2, 2], init: {init}}}}}") == wanted
-    assert codes(f"Sequential: [{{Linear: [2, 2]}}]\napply: [{{where: {{type: Linear}}, init: {{weight: {init}}}}}]") == wanted
+    assert (
+        codes(f"Sequential: [{{Linear: [2, 2]}}]\napply: [{{where: {{type: Linear}}, init: {{weight: {init}}}}}]")
+        == wanted
+    )
 
 
 @confnet.initializer(name="ramp_of_tests")
@@ -191,7 +207,9 @@ def needs_values(tensor: torch.Tensor) -> None:
 
 
 def test_registered_initialiser() -> None:
-    model = build("Sequential: [{Linear: [2, 2]}]\napply: [{where: {type: Linear}, init: {weight: {ramp_of_tests: {start: 1}}}}]")
+    model = build(
+        "Sequential: [{Linear: [2, 2]}]\napply: [{where: {type: Linear}, init: {weight: {ramp_of_tests: {start: 1}}}}]"
+    )
     assert torch.equal(model[0].weight, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     origin = confnet.init_report(model)["0.weight"]
     assert origin is not None
@@ -220,7 +238,9 @@ def test_parametrized_weight_is_set_through_its_right_inverse(name: str) -> None
 
 
 def test_right_inverse_that_torch_lacks_is_told_at_validate() -> None:
-    layer = "{Linear: [4, 4], parametrize: {weight: {orthogonal: {use_trivialization: false}}}, init: {weight: normal_}}"
+    layer = (
+        "{Linear: [4, 4], parametrize: {weight: {orthogonal: {use_trivialization: false}}}, init: {weight: normal_}}"
+    )
     (diagnostic,) = confnet.validate(io.StringIO(f"confnet: 1\nSequential: [{layer}]")).diagnostics
     assert diagnostic.code == "refused-by-torch"
     assert "use_trivialization=False" in diagnostic.message

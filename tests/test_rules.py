@@ -37,12 +37,12 @@ forward: |
 """
 
 
-def build(text: str, **more: Any) -> nn.Module:
+def build(text: str, **more: Any) -> Any:
     torch.manual_seed(0)
     return confnet.build(io.StringIO(f"confnet: 1\n{text}"), **more)
 
 
-def tree(*rules: str) -> nn.Module:
+def tree(*rules: str) -> Any:
     return build(TREE + "apply:\n" + "".join(f"  - {rule}\n" for rule in rules))
 
 
@@ -58,7 +58,7 @@ def tree_codes(*rules: str) -> list[str]:
 
 
 @confnet.applies(name="mark_of_tests")
-def mark(module: nn.Module, tag: str = "m") -> None:
+def mark(module: Any, tag: str = "m") -> None:
     module.__dict__.setdefault("marks", []).append(tag)
 
 
@@ -106,7 +106,7 @@ ORDER: dict[str, list[nn.Module]] = {"it": []}
 
 
 @confnet.applies(name="order_of_tests")
-def record_order(module: nn.Module) -> None:
+def record_order(module: Any) -> None:
     ORDER["it"].append(module)
 
 
@@ -155,7 +155,10 @@ def test_requires_grad_reaches_inside_but_not_what_is_excluded() -> None:
     assert trained("{where: {not: {type: LayerNorm}}, requires_grad: false}") == norms
     assert trained("{requires_grad: false}", "{where: {type: Linear}, requires_grad: true}") == {"stem", *FC, "head.fc"}
     parametrized = "{where: {name: stem}, parametrize: {weight: weight_norm}}"
-    assert trained(parametrized, "{where: {not: {name: stem}}, requires_grad: false}") == {"stem", "stem.parametrizations.weight"}
+    assert trained(parametrized, "{where: {not: {name: stem}}, requires_grad: false}") == {
+        "stem",
+        "stem.parametrizations.weight",
+    }
 
 
 def test_dtype() -> None:
@@ -206,24 +209,24 @@ apply:
 
 
 @confnet.applies(name="halve_of_tests")
-def halve(module: nn.Module, which: str, *, by: float = 0.5) -> None:
+def halve(module: Any, which: str, *, by: float = 0.5) -> None:
     parameter = getattr(module, which)
     parameter.mul_(by)
 
 
 @confnet.applies(name="replace_of_tests")
-def replace(module: nn.Module) -> None:
+def replace(module: Any) -> None:
     module.weight = nn.Parameter(torch.ones(2, 2))
 
 
 @confnet.applies(name="needs_values_of_tests")
-def needs_values(module: nn.Module) -> None:
+def needs_values(module: Any) -> None:
     if module.weight.sum().item() == 12345:
         raise AssertionError
 
 
 @confnet.applies(name="fails_of_tests")
-def fails(module: nn.Module) -> None:
+def fails(module: Any) -> None:
     raise KeyError("no such thing")
 
 
@@ -280,7 +283,7 @@ def test_mistakes(rule: str, code: str | None) -> None:
 
 
 def test_code_of_a_rule_is_checked_where_no_module_of_the_file_is_meant() -> None:
-    """The modules that a layer makes inside itself are met at the build: their code must not go unchecked until then."""
+    """The modules that a layer makes inside itself are met at the build: code on them must be checked before."""
     rule = "apply: [{where: {type: NonDynamicallyQuantizableLinear}, methods: {f: return torch.load(x)}}]"
     text = f"children: {{a: {{MultiheadAttention: [2, 1]}}}}\nforward: return a(x, x, x)[0]\n{rule}"
     assert [d.code for d in problems(text)] == ["unknown-function"]
@@ -301,7 +304,10 @@ def test_a_rule_that_nothing_is_left_of_is_a_warning_of_validate() -> None:
 
 
 def test_rules_on_what_a_layer_copies_are_reported() -> None:
-    layer = "{TransformerEncoderLayer: {d_model: 2, nhead: 1, batch_first: true}, apply: [{where: {type: Linear}, init: {weight: ones_}}]}"
+    layer = (
+        "{TransformerEncoderLayer: {d_model: 2, nhead: 1, batch_first: true},"
+        " apply: [{where: {type: Linear}, init: {weight: ones_}}]}"
+    )
     model = build(f"TransformerEncoder: {{encoder_layer: {layer}, num_layers: 2, enable_nested_tensor: false}}")
     report = confnet.init_report(model)
     assert list(report) == [name for name, _ in model.named_parameters()]
@@ -326,7 +332,13 @@ NAMES = st.sampled_from(["a", "b", "c", "d"])
 INITS = st.sampled_from(["zeros_", "ones_", "normal_", {"constant_": {"val": 0.5}}, {"uniform_": [-1, 1]}])
 DTYPES = st.sampled_from(["float32", "float64", "int64", "bool", "complex64"])
 LEAVES = st.sampled_from(
-    [{"Linear": [2, 2]}, {"Linear": {"in_features": 2, "out_features": 2, "bias": False}}, {"BatchNorm1d": 2}, {"PReLU": {}}, "ReLU"]
+    [
+        {"Linear": [2, 2]},
+        {"Linear": {"in_features": 2, "out_features": 2, "bias": False}},
+        {"BatchNorm1d": 2},
+        {"PReLU": {}},
+        "ReLU",
+    ]
 )
 
 
@@ -348,7 +360,10 @@ def leaf(draw: st.DrawFn) -> Any:
 def parameter(draw: st.DrawFn) -> Any:
     if draw(st.integers(0, 4)) == 0:
         return None
-    made: dict[str, Any] = {"shape": draw(st.lists(st.integers(0, 3), max_size=3)), "requires_grad": draw(st.booleans())}
+    made: dict[str, Any] = {
+        "shape": draw(st.lists(st.integers(0, 3), max_size=3)),
+        "requires_grad": draw(st.booleans()),
+    }
     if draw(st.booleans()):
         made["init"] = draw(INITS)
     return made
@@ -379,7 +394,7 @@ def module(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             made["hooks"] = [{"kind": "forward", "where": {"name": "**"}, "do": "return None"}]
         return made
 
-    container = st.lists(children, min_size=1, max_size=3).map(lambda items: {"Sequential": items})
+    container = st.lists(children, min_size=1, max_size=3).map(lambda items: {"ModuleList": items})
     return composite() | container
 
 
@@ -388,7 +403,11 @@ RULES = st.lists(
     st.fixed_dictionaries(
         {
             "where": st.fixed_dictionaries(
-                {}, optional={"type": st.sampled_from(["Linear", "*", "Batch*"]), "name": st.sampled_from(["**", "a.**", "*", "**.b"])}
+                {},
+                optional={
+                    "type": st.sampled_from(["Linear", "*", "Batch*"]),
+                    "name": st.sampled_from(["**", "a.**", "*", "**.b"]),
+                },
             )
         },
         optional={
@@ -413,7 +432,8 @@ def equal(left: nn.Module, right: nn.Module) -> bool:
         and all(torch.equal(a[key], b[key]) and a[key].dtype == b[key].dtype for key in a)
         and list(buffers[0]) == list(buffers[1])
         and all(torch.equal(buffers[0][key], buffers[1][key]) for key in buffers[0])
-        and [(n, p.requires_grad) for n, p in left.named_parameters()] == [(n, p.requires_grad) for n, p in right.named_parameters()]
+        and [(n, p.requires_grad) for n, p in left.named_parameters()]
+        == [(n, p.requires_grad) for n, p in right.named_parameters()]
         and repr(left) == repr(right)
     )
 
@@ -424,7 +444,10 @@ def test_random_models(tree: dict[str, Any], rules: list[dict[str, Any]], shared
     spec = {"confnet": 1, **share_some(tree, shared), "apply": rules}
     report = confnet.validate(spec)
     if not report.ok:  # a rule may match nothing, or name what is nowhere
-        assert {d.code for d in report.diagnostics if d.severity == "error"} <= {"rule-matches-nothing", "unknown-parameter"}, report
+        assert {d.code for d in report.diagnostics if d.severity == "error"} <= {
+            "rule-matches-nothing",
+            "unknown-parameter",
+        }, report
         with pytest.raises(confnet.ConfnetError):
             confnet.build(spec)
         return
@@ -445,7 +468,9 @@ def test_random_models(tree: dict[str, Any], rules: list[dict[str, Any]], shared
 
     copied = copy.deepcopy(model)
     assert equal(copied, model)
-    assert not {p.data_ptr() for p in copied.parameters() if p.numel()} & {p.data_ptr() for p in model.parameters() if p.numel()}
+    assert not {p.data_ptr() for p in copied.parameters() if p.numel()} & {
+        p.data_ptr() for p in model.parameters() if p.numel()
+    }
     assert list(confnet.hooks(copied)) == list(confnet.hooks(model))
     if any(nn.utils.parametrize.is_parametrized(module) for module in model.modules()):
         with pytest.raises(RuntimeError, match="state_dict"):

@@ -15,7 +15,7 @@ from torch import nn
 import confnet
 
 
-def build(text: str, **more: Any) -> nn.Module:
+def build(text: str, **more: Any) -> Any:
     torch.manual_seed(0)
     return confnet.build(io.StringIO(f"confnet: 1\n{text}"), **more)
 
@@ -123,12 +123,19 @@ def test_dtype_of_a_build_keeps_what_is_not_floating() -> None:
 def test_non_persistent_buffers_come_back_from_meta(dtype: torch.dtype | None) -> None:
     text = """
 modules:
-  Block: {args: {n: int}, buffers: {ids: {value: "torch.arange(n)", persistent: false}, scale: {shape: [n], fill: $(n / 2), persistent: false}}}
+  Block:
+    args: {n: int}
+    buffers:
+      ids: {value: "torch.arange(n)", persistent: false}
+      scale: {shape: [n], fill: $(n / 2), persistent: false}
 ModuleList: [{Block: 2}, {Block: 3}]
 """
     model = build(text, device="meta")
     assert all(buffer.is_meta for buffer in model.buffers())
-    for moved in (model.to_empty(device="cpu"), copy.deepcopy(build(text, device="meta")).to(dtype).to_empty(device="cpu")):
+    for moved in (
+        model.to_empty(device="cpu"),
+        copy.deepcopy(build(text, device="meta")).to(dtype).to_empty(device="cpu"),
+    ):
         moved.load_state_dict({})
         assert [block.ids.tolist() for block in moved] == [[0, 1], [0, 1, 2]]
         assert [block.scale.tolist() for block in moved] == [[1, 1], [1.5] * 3]
@@ -165,14 +172,14 @@ class Tied(nn.Module):
         self.head.weight = self.embed.weight
 
 
-def check_tied(model: nn.Module) -> None:
+def check_tied(model: Any) -> None:
     assert model.head.weight is model.embed.weight
     assert model.alias is model.embed
     assert model.encoder.first is model.encoder.again
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in Tied().named_parameters()]
 
 
-MOVES: dict[str, Callable[[nn.Module], nn.Module]] = {
+MOVES: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda m: m,
     "deepcopy": copy.deepcopy,
     "pickle": lambda m: pickle.loads(pickle.dumps(m)),
@@ -228,7 +235,7 @@ def test_init_of_what_a_tie_replaces_is_told() -> None:
 @pytest.mark.parametrize("name", ["spectral_norm", "weight_norm"])
 def test_tied_and_parametrized(name: str) -> None:
     model = build(TIED + f"apply: [{{where: {{name: head}}, parametrize: {{weight: {name}}}}}]")
-    by_hand = Tied()
+    by_hand: Any = Tied()
     getattr(nn.utils.parametrizations, name)(by_hand.head, "weight")
     tied = [m.embed.weight in set(m.head.parametrizations.weight.parameters()) for m in (model, by_hand)]
     assert tied[0] == tied[1]
@@ -256,7 +263,9 @@ apply: [{where: {type: Linear}, methods: {twice: return 2 * x}}]
 
 def test_parametrized_modules_with_methods_do_not_share_a_class() -> None:
     model = build("""
-children: {a: {Linear: [2, 2], parametrize: {weight: weight_norm}}, b: {Linear: [2, 2], parametrize: {bias: weight_norm}}}
+children:
+  a: {Linear: [2, 2], parametrize: {weight: weight_norm}}
+  b: {Linear: [2, 2], parametrize: {bias: weight_norm}}
 forward: return a(x) + b(x)
 apply: [{where: {type: Linear}, methods: {twice: return 2 * x}}]
 """)

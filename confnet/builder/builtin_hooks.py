@@ -1,4 +1,4 @@
-"""The hooks that confnet brings. Each gets the hook it runs for, torch's arguments by name, and the file's arguments."""
+"""The hooks that confnet brings. Each gets its hook, torch's arguments by name, and those of the file."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from confnet.blueprint import Blueprint
@@ -40,9 +41,12 @@ class HookInstaller:
         Raises ConfnetError for a hook that torch would not let be.
         """
         labels = {module: name for name, module in root.named_modules()}
+        inside: dict[nn.Module, dict[nn.Module, str]] = {}
         for owner, holder, plan, names in self.waiting:
             seen = self.seen.setdefault(plan.span, _Seen())
-            paths = {module: path for path, module in reversed(list(owner.named_modules(remove_duplicate=False)))}
+            if owner not in inside:
+                inside[owner] = {module: path for path, module in owner.named_modules()}
+            paths = inside[owner]
             for module, places in named_postorder(holder):
                 if not selected(plan.where, module, places):
                     continue
@@ -52,7 +56,9 @@ class HookInstaller:
                     seen.problems.append(problem)
                     continue
                 seen.registered += 1
-                self.register(owner, module, self.hook(plan, names, paths[module], paths[holder], labels.get(module, "")))
+                self.register(
+                    owner, module, self.hook(plan, names, paths[module], paths.get(holder, ""), labels.get(module, ""))
+                )
 
     def hook(self, plan: HookPlan, names: _Names, path: str, place: str, label: str) -> Hook:
         arguments = arguments_of(plan.call, self.value) if plan.call is not None else ([], {})
@@ -101,14 +107,25 @@ def _parameter_problem(module: nn.Module, plan: HookPlan, name: str, label: str)
         known = ", ".join(f"`{key}`" for key, value in module._parameters.items() if value is not None)
         message, help = f"`{label}` has no parameter `{name}`", f"it has {known}" if known else "it has no parameters"
         return Diagnostic("unknown-parameter", message, span=plan.span, notes=plan.chain, help=help)
+    if isinstance(parameter, UninitializedParameter):
+        help = "register it with torch after the first forward"
+        return _invalid(plan, f"`{name}` of `{label}` has no shape before the first forward, and takes no hooks", help)
     if not parameter.requires_grad:
-        raise ConfnetError([_invalid(plan, f"`{name}` of `{label}` is frozen and gets no gradient", "leave such modules out with `not`")])
+        raise ConfnetError(
+            [
+                _invalid(
+                    plan, f"`{name}` of `{label}` is frozen and gets no gradient", "leave such modules out with `not`"
+                )
+            ]
+        )
     return None
 
 
 def _not_in_the_model(plan: HookPlan) -> Diagnostic:
     return _invalid(
-        plan, "the layer above takes copies of this module, which are without the hook", "put the hook beside the layer, with `where`"
+        plan,
+        "the layer above takes copies of this module, which are without the hook",
+        "put the hook beside the layer, with `where`",
     )
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -26,7 +25,7 @@ from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.language.names import attribute_name
 from confnet.plan import HookPlan, Input
 
-__all__ = ["HOOKS", "TIES", "Hook", "HookHandle", "adopt", "captured", "hooks", "hooks_disabled", "own", "rebind"]
+__all__ = ["HOOKS", "TIES", "Hook", "adopt", "own", "rebind", "submodule_at"]
 
 HOOKS = "_confnet_hooks"
 TIES = "_confnet_ties"
@@ -56,8 +55,8 @@ class Hook:
     """
 
     def __init__(
-        self, plan: HookPlan, blueprint: Blueprint, names: tuple[frozenset[str], frozenset[str]], arguments: tuple[list[Any], dict[str, Any]],
-        constants: Mapping[str, Any], path: str, place: str, label: str,
+        self, plan: HookPlan, blueprint: Blueprint, names: tuple[frozenset[str], frozenset[str]],
+        arguments: tuple[list[Any], dict[str, Any]], constants: Mapping[str, Any], path: str, place: str, label: str,
     ) -> None:  # fmt: skip
         self.plan, self.blueprint, self.names = plan, blueprint, names
         self.arguments, self.constants = arguments, dict(constants)
@@ -116,18 +115,16 @@ class Hook:
         if self.plan.code is None or not self.plan.in_body:
             return {}
         owner = self.owner() if self.owner is not None else None
-        found: dict[str, Any] = {}
-        for name in _names_in(self.function.__code__):
-            if owner is None:
-                tables: tuple[Any, ...] = (self.namespace.__dict__,)
-            else:
-                tables = (owner._parameters, owner._buffers, owner._modules)
-            found.update({name: table[name] for table in tables if name in table})
-        return found
+        known = self.namespace.__dict__ if owner is None else {**owner._parameters, **owner._buffers, **owner._modules}
+        return {name: known[name] for name in _names_in(self.function.__code__) if name in known}
 
     def state(self) -> tuple[Any, ...]:
         plan = self.plan
-        of_plan = (plan.name, plan.tensor, dict(plan.options))  # these may read `$` values: the place does not tell them
+        of_plan = (
+            plan.name,
+            plan.tensor,
+            dict(plan.options),
+        )  # these may read `$` values: the place does not tell them
         return of_plan, self.names, self.arguments, self.constants, self.path, self.place, self.label, self.enabled
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -148,7 +145,9 @@ class Hook:
         plan, options = self.plan, self.plan.options
         match plan.kind:
             case "forward_pre":
-                module.register_forward_pre_hook(self, prepend=options.get("prepend", False), with_kwargs=options.get("with_kwargs", False))
+                module.register_forward_pre_hook(
+                    self, prepend=options.get("prepend", False), with_kwargs=options.get("with_kwargs", False)
+                )
             case "forward":
                 if plan.call is not None and plan.call.name == "time":
                     module.register_forward_pre_hook(_Before(self), prepend=True)
@@ -187,12 +186,14 @@ class Hook:
         if parameter is None or not parameter.requires_grad:
             return
         self.attached = weakref.ref(parameter)
-        register = parameter.register_hook if self.plan.kind == "tensor" else parameter.register_post_accumulate_grad_hook
+        register = (
+            parameter.register_hook if self.plan.kind == "tensor" else parameter.register_post_accumulate_grad_hook
+        )
         self.handles.append(register(self))
 
     def attach_in(self, owner: nn.Module) -> None:
         """The same for a hook of an owner; nothing for other kinds of hooks."""
-        module = _submodule(owner, self.path) if self.on_parameter else None
+        module = submodule_at(owner, self.path) if self.on_parameter else None
         if module is not None:
             self.attach(module)
 
@@ -207,7 +208,12 @@ class Hook:
             handle.remove()
         self.handles = []
         tables = [getattr(module, name) for name in _TABLES] if module is not None else []
-        mine = {key for table in tables for key, value in table.items() if value is self or getattr(value, "hook", None) is self}
+        mine = {
+            key
+            for table in tables
+            for key, value in table.items()
+            if value is self or getattr(value, "hook", None) is self
+        }
         for table in tables:
             for key in mine & table.keys():
                 del table[key]
@@ -245,7 +251,11 @@ class _OnInput:
 
 def _watch(hook: Hook, value: Any) -> None:
     for tensor in torch.utils._pytree.tree_leaves(value):
-        if isinstance(tensor, torch.Tensor) and tensor.requires_grad and hook not in (tensor._backward_hooks or {}).values():
+        if (
+            isinstance(tensor, torch.Tensor)
+            and tensor.requires_grad
+            and hook not in (tensor._backward_hooks or {}).values()
+        ):
             tensor.register_hook(hook)  # once, also where the same tensor comes again
 
 
@@ -299,97 +309,18 @@ def rebind(module: nn.Module, incompatible: object = None) -> None:
 def _slot(module: nn.Module, path: str) -> tuple[dict[str, nn.Parameter | None], str] | None:
     """Where the Parameter at a dotted path is kept: in its module, or in the parametrization of one tensor."""
     holder, _, name = path.rpartition(".")
-    owner = _submodule(module, holder)
+    owner = submodule_at(module, holder)
     if owner is None:
         return None
     if name in owner._parameters:
         return owner._parameters, name
-    inner = _submodule(owner, f"parametrizations.{name}")
+    inner = submodule_at(owner, f"parametrizations.{name}")
     return (inner._parameters, "original") if inner is not None and "original" in inner._parameters else None
 
 
-def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+def submodule_at(module: nn.Module, path: str) -> nn.Module | None:
     """The module at a dotted path, or None if the caller has taken it away."""
     try:
         return module.get_submodule(path)
     except AttributeError:
         return None
-
-
-# --- what a caller sees -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HookHandle:
-    """All hooks of one name: one, or one for each module that the selector meant."""
-
-    name: str
-    kind: str
-    modules: tuple[str, ...]
-    """The dotted names, in the model that was asked, of the modules that the hook is on."""
-    places: tuple[tuple[nn.Module, Hook], ...] = field(repr=False)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether the hook runs."""
-        return all(hook.enabled for _, hook in self.places)
-
-    def disable(self) -> None:
-        """Switch the hook off; `enable` switches it on again."""
-        for _, hook in self.places:
-            hook.enabled = False
-
-    def enable(self) -> None:
-        """Switch the hook on."""
-        for _, hook in self.places:
-            hook.enabled = True
-
-    def remove(self) -> None:
-        """Take the hook off for good."""
-        for owner, hook in self.places:
-            hook.remove(_submodule(owner, hook.path))
-            if hook in owner.__dict__[HOOKS]:
-                owner.__dict__[HOOKS].remove(hook)
-
-
-def hooks(model: nn.Module) -> dict[str, HookHandle]:
-    """The hooks that files registered in a model, by name: `name` for those of the model itself, `fqn.name` for those
-    that stand in or beside an inner module. A hook without a name is called by its kind (`forward`, `forward1`, ...)."""
-    found: dict[str, list[tuple[nn.Module, Hook]]] = {}
-    for prefix, owner in model.named_modules():
-        for hook in owner.__dict__.get(HOOKS, ()):
-            name = ".".join(part for part in (prefix, hook.place, hook.plan.name) if part)
-            found.setdefault(name, []).append((owner, hook))
-    labels = {module: name for name, module in model.named_modules()}
-    return {
-        name: HookHandle(name, places[0][1].plan.kind, tuple(_label(owner, hook, labels) for owner, hook in places), tuple(places))
-        for name, places in found.items()
-    }
-
-
-def _label(owner: nn.Module, hook: Hook, labels: Mapping[nn.Module, str]) -> str:
-    module = _submodule(owner, hook.path)
-    return hook.label if module is None else labels.get(module, hook.label)
-
-
-@contextmanager
-def hooks_disabled(model: nn.Module) -> Iterator[None]:
-    """Switch every hook of a model's files off for a while; those that were on are on again afterwards."""
-    running = [hook for handle in hooks(model).values() for _, hook in handle.places if hook.enabled]
-    for hook in running:
-        hook.enabled = False
-    try:
-        yield
-    finally:
-        for hook in running:
-            hook.enabled = True
-
-
-def captured(model: nn.Module) -> dict[str, Any]:
-    """What `capture` and `time` hooks of a model hold, by key; a key that several modules use holds a dict by module."""
-    found: dict[str, dict[str, Any]] = {}
-    for handle in hooks(model).values():
-        for label, (_, hook) in zip(handle.modules, handle.places, strict=True):
-            for key, value in hook.memory.items():
-                found.setdefault(key, {})[label] = value
-    return {key: next(iter(values.values())) if len(values) == 1 else values for key, values in found.items()}

@@ -111,7 +111,12 @@ def _tensor(tensor: torch.Tensor) -> Row:
 
 def _parameters(model: nn.Module, places: _Places) -> Iterator[Row]:
     for name, parameter in model.named_parameters():
-        yield {"name": name, **_tensor(parameter), "requires_grad": parameter.requires_grad, "place": places.state(name)}
+        yield {
+            "name": name,
+            **_tensor(parameter),
+            "requires_grad": parameter.requires_grad,
+            "place": places.state(name),
+        }
 
 
 def _buffers(model: nn.Module, places: _Places) -> Iterator[Row]:
@@ -140,7 +145,14 @@ def _hook(module: str, kind: str, tensor: str, hook: Any) -> Row:
     if isinstance(hook, Hook):
         plan = hook.plan
         what = plan.call.name if plan.call is not None else "do"
-        return {"module": module, "kind": plan.kind, "tensor": plan.tensor or "", "name": plan.name, "runs": what, "place": _place(plan.span)}
+        return {
+            "module": module,
+            "kind": plan.kind,
+            "tensor": plan.tensor or "",
+            "name": plan.name,
+            "runs": what,
+            "place": _place(plan.span),
+        }
     runs = getattr(hook, "__qualname__", type(hook).__qualname__)
     return {"module": module, "kind": kind, "tensor": tensor, "name": "", "runs": runs, "place": ""}
 

@@ -59,7 +59,9 @@ def class_of(definition: Definition, blueprint: Blueprint) -> type[nn.Module]:
             )
             for method in definition.methods.values()
         }
-        return _make(definition.name, layer_class(definition.base), functions, (definition.identity,), definition.description)
+        return _make(
+            definition.name, layer_class(definition.base), functions, (definition.identity,), definition.description
+        )
 
     return _cached(blueprint, (definition.identity,), make)
 

@@ -74,7 +74,10 @@ class RuleRunner:
     """Runs rules; `value` turns a value of the plan into one of torch, `code` computes the value of an initialiser."""
 
     def __init__(
-        self, value: Callable[[object], Any], code: Callable[[nn.Module, InitPlan, torch.Tensor], object], extend: Callable[[nn.Module, RulePlan], None]
+        self,
+        value: Callable[[object], Any],
+        code: Callable[[nn.Module, InitPlan, torch.Tensor], object],
+        extend: Callable[[nn.Module, RulePlan], None],
     ) -> None:
         self.value, self.code, self.extend = value, code, extend
         self.settings: dict[int, tuple[nn.Parameter, _Setting]] = {}
@@ -133,7 +136,9 @@ class RuleRunner:
         else:
             seen.unregistered.setdefault(name, plan.span)
 
-    def initialise_parametrized(self, holder: nn.Module, module: nn.Module, name: str, plan: InitPlan, rule: RulePlan) -> None:
+    def initialise_parametrized(
+        self, holder: nn.Module, module: nn.Module, name: str, plan: InitPlan, rule: RulePlan
+    ) -> None:
         """Assign a parametrized tensor, so that it goes through `right_inverse`: nn.init on it does nothing."""
         inner: Any = module.parametrizations[name]  # type: ignore[index]
         mode = inner.training
@@ -226,8 +231,16 @@ class RuleRunner:
         label = type(module).__name__
         if argument is None or not argument.settable:
             guess = closest(name, open_ones)
-            help = f"did you mean `{guess}`?" if guess else f"it opens {', '.join(f'`{o}`' for o in open_ones)}" if open_ones else ""
-            raise _error("not-settable", f"`{name}` of `{label}` cannot be set after its construction", span, rule.chain, help)
+            help = (
+                f"did you mean `{guess}`?"
+                if guess
+                else f"it opens {', '.join(f'`{o}`' for o in open_ones)}"
+                if open_ones
+                else ""
+            )
+            raise _error(
+                "not-settable", f"`{name}` of `{label}` cannot be set after its construction", span, rule.chain, help
+            )
         problem = value_problem(argument, value, label)
         if problem is not None:
             raise _error(problem.code, problem.message, span, rule.chain, problem.help)
@@ -257,7 +270,11 @@ class RuleRunner:
         found: dict[str, InitOrigin] = {}
         names = {id(parameter): name for name, parameter in root.named_parameters()}
         for inner, name, parameter in _parameters(root):
-            setting = self.settings[id(parameter)][1] if id(parameter) in self.settings else inner.__dict__.get(_NOTES, {}).get(name)
+            setting = (
+                self.settings[id(parameter)][1]
+                if id(parameter) in self.settings
+                else inner.__dict__.get(_NOTES, {}).get(name)
+            )
             if setting is not None:
                 found.setdefault(names[id(parameter)], setting.origin)
                 self.lasting |= {setting.rule} if setting.rule is not None else set()
@@ -271,21 +288,32 @@ class RuleRunner:
             rule = seen.rule
             if not seen.matched:
                 guesses = [g for t in (rule.where.types or () if rule.where else ()) if (g := closest(t, seen.classes))]
-                help = f"did you mean `{guesses[0]}`?" if guesses else "the modules here are " + ", ".join(f"`{c}`" for c in sorted(seen.classes)[:12])
+                help = (
+                    f"did you mean `{guesses[0]}`?"
+                    if guesses
+                    else "the modules here are " + ", ".join(f"`{c}`" for c in sorted(seen.classes)[:12])
+                )
                 yield Diagnostic("rule-matches-nothing", "the rule matches no module", span=span, help=help)
                 continue
             for name, place in seen.unregistered.items():
                 if name not in seen.registered:
-                    yield Diagnostic("unknown-parameter", f"no module that the rule matches has a parameter `{name}`", span=place)
+                    yield Diagnostic(
+                        "unknown-parameter", f"no module that the rule matches has a parameter `{name}`", span=place
+                    )
             if seen.sets and span not in self.lasting:
                 yield Diagnostic(
-                    "rule-overridden", "later rules set every parameter that this rule sets", span=span, severity="warning",
+                    "rule-overridden", "later rules set every parameter that this rule sets",
+                    span=span, severity="warning",
                     help="remove it, or put it after the more general rules",
                 )  # fmt: skip
 
 
 def initialise_tensor(
-    tensor: torch.Tensor, plan: InitPlan, chain: tuple[Note, ...], value: Callable[[object], Any], compute: Callable[[], object]
+    tensor: torch.Tensor,
+    plan: InitPlan,
+    chain: tuple[Note, ...],
+    value: Callable[[object], Any],
+    compute: Callable[[], object],
 ) -> None:
     """Fill a tensor as an initialiser of the file says. Raises ConfnetError where it cannot be filled so."""
     with torch.no_grad():
@@ -336,8 +364,9 @@ def _error(code: str, message: str, span: Span, chain: tuple[Note, ...], help: s
 def convert(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
     """Convert the floating-point parameters and buffers that modules hold themselves; to a complex dtype, complex
     ones too."""
+
     def converted(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() or tensor.is_complex() and dtype.is_complex else tensor
+        return tensor.to(dtype) if tensor.is_floating_point() or (tensor.is_complex() and dtype.is_complex) else tensor
 
     for module in modules:
         module._apply(converted, recurse=False)

@@ -116,12 +116,14 @@ class Function:
 
 
 class ArgumentProblem(NamedTuple):
-    """Why a call does not fit: `keyword` is the argument to underline, None for the whole call."""
+    """Why a call does not fit: `keyword` is the argument to underline or `position` that of the first one too many;
+    without either it is the whole call."""
 
     code: str
     message: str
     help: str
     keyword: str | None
+    position: int | None = None
 
 
 _PREFIXES: Final = {"torch": "torch", "functional": "F", "tensor": "Tensor"}
@@ -243,7 +245,7 @@ def _check_form(
     missing = [p.name for p in form.parameters if p.required and p.name not in given | by_position | explained]
     # What `*` spreads may fill any of the positions.
     for name in missing if not starred else [m for m in missing if m not in {p.name for p in positions}]:
-        message = f"`{function.label}` needs the argument `{name}`"
+        message = f"`{function.label}` is missing its argument `{name}`"
         problems.append(ArgumentProblem("missing-argument", message, "", None))
     return problems
 
@@ -253,7 +255,7 @@ def _too_many(function: Function, count: int) -> ArgumentProblem:
     takes = "no positional arguments" if most == 0 else f"at most {most} positional argument{'s' if most > 1 else ''}"
     named = [p.name for form in function.forms for p in form.parameters if not p.positional]
     help = f"give {_listed(named)} by name" if named else ""
-    return ArgumentProblem("too-many-arguments", f"`{function.label}` takes {takes}, not {count}", help, None)
+    return ArgumentProblem("too-many-arguments", f"`{function.label}` takes {takes}, not {count}", help, None, most)
 
 
 def _unknown(function: Function, name: str, candidates: Sequence[str]) -> ArgumentProblem:

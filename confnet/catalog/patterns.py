@@ -41,9 +41,15 @@ def _pattern_fault(pattern: object) -> Fault | None:
     except (re.error, OverflowError, RecursionError) as error:
         return Fault(f"is no regular expression: {str(error)[:1].lower()}{str(error)[1:]}")
     if _nested(items, False):
-        return Fault("repeats what already varies, which may take exponential time", "write one quantifier, such as `a+` for `(a+)+`")
+        return Fault(
+            "repeats what already varies, which may take exponential time",
+            "write one quantifier, such as `a+` for `(a+)+`",
+        )
     if _ways(items) > _MAX_WAYS:
-        return Fault(f"can match in more than {_MAX_WAYS:,} ways, which may take very long", "write several hooks with simpler patterns")
+        return Fault(
+            f"can match in more than {_MAX_WAYS:,} ways, which may take very long",
+            "write several hooks with simpler patterns",
+        )
     if _longest_chain(items) > _MAX_CHAIN:
         return Fault(
             f"has more than {_MAX_CHAIN} quantifiers in a row that match the same characters, which may take very long",
@@ -63,7 +69,11 @@ def _replacement_fault(pattern: object, to: object) -> Fault | None:
 
 
 PATTERN: Final = Rule(("pattern",), _pattern_fault, "https://docs.python.org/3/library/re.html")
-REPLACEMENT: Final = Rule(("to", "pattern"), lambda to, pattern: _replacement_fault(pattern, to), "https://docs.python.org/3/library/re.html#re.sub")
+REPLACEMENT: Final = Rule(
+    ("to", "pattern"),
+    lambda to, pattern: _replacement_fault(pattern, to),
+    "https://docs.python.org/3/library/re.html#re.sub",
+)
 
 
 def _parts(argument: Any) -> Iterable[Any]:
@@ -82,10 +92,16 @@ def _is_many(operation: Any, argument: Any) -> bool:
 def _nested(items: Any, repeated: bool) -> bool:
     """Whether something that may match in several ways stands under a quantifier."""
     for operation, argument in items:
-        varies = operation is sre.BRANCH or operation is sre.GROUPREF or (operation in _REPEATS and argument[0] != argument[1])
+        varies = (
+            operation is sre.BRANCH
+            or operation is sre.GROUPREF
+            or (operation in _REPEATS and argument[0] != argument[1])
+        )
         if repeated and varies:
             return True
-        inside = repeated or (operation in _REPEATS and argument[1] > 1 and (argument[0] != argument[1] or argument[1] >= _MANY))
+        inside = repeated or (
+            operation in _REPEATS and argument[1] > 1 and (argument[0] != argument[1] or argument[1] >= _MANY)
+        )
         if any(_nested(part, inside) for part in _parts(argument)):
             return True
     return False

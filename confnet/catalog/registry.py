@@ -21,7 +21,13 @@ from confnet.catalog.arguments import Callee
 from confnet.catalog.initializers import initializer_names
 from confnet.catalog.layers import NOT_LAYERS, Layer, torch_layers
 from confnet.catalog.parametrizations import parametrization_names
-from confnet.catalog.signatures import arguments_of_callable, is_module_class, signature_of_callable, takes_any
+from confnet.catalog.signatures import (
+    arguments_of_callable,
+    is_module_class,
+    is_torch_module,
+    signature_of_callable,
+    takes_any,
+)
 from confnet.language.kinds import Signature
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
 _LAYER_NAME: Final = re.compile(r"_*[A-Z][A-Za-z0-9_]*")
 _FUNCTION_NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
 # Names that mean something else wherever a function can be named.
@@ -143,7 +150,7 @@ def layer_of_class(cls: type, name: str) -> Layer:
     """A layer from its class. Raises TypeError if its constructor's signature cannot be used."""
     constructor, forward = cls.__init__, getattr(cls, "forward")  # type: ignore[misc]  # noqa: B009
     # Module's own constructor says `*args, **kwargs` and refuses all of them.
-    bare = getattr(constructor, "__module__", "") == "torch.nn.modules.module"
+    bare = any(is_torch_module(base) and base.__init__ is constructor for base in cls.__mro__)
     arguments, (variadic, keywords) = ((), (False, False)) if bare else _constructor(constructor)
     has_forward = getattr(forward, "__name__", "") != "_forward_unimplemented"
     return Layer(
@@ -183,17 +190,29 @@ def register(obj: object = None, *, name: str | None = None) -> object:
     return DEFAULT_REGISTRY.register(obj, name=name)
 
 
-def hook(function: Any = None, *, name: str | None = None) -> Any:
+@overload
+def hook(function: None = None, *, name: str | None = None) -> Callable[[_F], _F]: ...
+@overload
+def hook(function: _F, *, name: str | None = None) -> _F: ...
+def hook(function: object = None, *, name: str | None = None) -> object:
     """Register a hook: `fn(*what torch gives a hook of its kind, **arguments of the file)`. Usable as a decorator."""
     return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.hooks, function, name)
 
 
-def initializer(function: Any = None, *, name: str | None = None) -> Any:
+@overload
+def initializer(function: None = None, *, name: str | None = None) -> Callable[[_F], _F]: ...
+@overload
+def initializer(function: _F, *, name: str | None = None) -> _F: ...
+def initializer(function: object = None, *, name: str | None = None) -> object:
     """Register an initialiser: `fn(tensor, **arguments of the file)` fills the tensor in place. Usable as a decorator."""
     return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.initializers, function, name)
 
 
-def applies(function: Any = None, *, name: str | None = None) -> Any:
+@overload
+def applies(function: None = None, *, name: str | None = None) -> Callable[[_F], _F]: ...
+@overload
+def applies(function: _F, *, name: str | None = None) -> _F: ...
+def applies(function: object = None, *, name: str | None = None) -> object:
     """Register a function for `call` in a rule: `fn(module, **arguments of the file)`. Usable as a decorator."""
     return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.applies, function, name)
 

@@ -14,7 +14,7 @@ from confnet.catalog.types import Type
 from confnet.language.kinds import Parameter, Signature
 from confnet.plan import DTypeName, LayerName
 
-__all__ = ["arguments_of_callable", "is_module_class", "signature_of_callable", "takes_any"]
+__all__ = ["arguments_of_callable", "is_module_class", "is_torch_module", "signature_of_callable", "takes_any"]
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -22,7 +22,12 @@ _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYW
 
 def is_module_class(value: object) -> bool:
     """Whether `value` is a subclass of torch.nn.Module, told without importing torch."""
-    return isinstance(value, type) and any(_is(base, "torch.nn.modules.module", "Module") for base in value.__mro__)
+    return isinstance(value, type) and any(is_torch_module(base) for base in value.__mro__)
+
+
+def is_torch_module(cls: type) -> bool:
+    """Whether `cls` is torch.nn.Module itself."""
+    return _is(cls, "torch.nn.modules.module", "Module")
 
 
 def _is(cls: object, module: str, name: str) -> bool:

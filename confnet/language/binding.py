@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from confnet.diagnostics import closest
 from confnet.language.kinds import Parameter
 
-__all__ = ["Bound", "Problem", "bind"]
+__all__ = ["Bound", "Problem", "bind", "listing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,12 @@ def bind(
     return bound
 
 
+def listing(names: Sequence[str]) -> str:
+    """Names in backticks: "`a`, `b` and `c`"."""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
 def _count(number: int) -> str:
     return "no positional arguments" if number == 0 else f"{number} positional argument{'s' * (number != 1)}"
 
@@ -68,7 +74,7 @@ def _bind_keywords(
     for keyword in keywords:
         name = keyword.arg or ""
         if name in bound.arguments:
-            problem = Problem(keyword, "duplicate-argument", f"`{label}` gets the argument `{name}` twice")
+            problem = Problem(keyword, "duplicate-argument", f"`{name}` of `{label}` is given by position and by name", "remove one of them")
             bound.problems.append(problem)
         elif name in known:
             bound.arguments[name] = keyword.value
@@ -85,7 +91,7 @@ def _missing(bound: Bound, node: ast.Call, parameters: Sequence[Parameter], labe
         return
     missing = [p.name for p in parameters if p.required and p.name not in bound.arguments and p.name not in meant]
     if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
+        names = listing(missing)
         bound.problems.append(
-            Problem(node, "missing-argument", f"`{label}` misses the argument{'s' * (len(missing) > 1)} {names}")
+            Problem(node, "missing-argument", f"`{label}` is missing its argument{'s' * (len(missing) > 1)} {names}")
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 
+from confnet.language.arithmetic import FUNCTIONS
 from confnet.language.kinds import (
     FLAG,
     NUMBER,
@@ -16,8 +18,10 @@ from confnet.language.kinds import (
     ModuleKind,
     TupleKind,
 )
+from confnet.language.names import BUILTINS, NAMESPACES, dotted
 from confnet.language.operands import Operands
 from confnet.language.values import (
+    BROKEN,
     UNSETTLED,
     Labels,
     Value,
@@ -58,13 +62,27 @@ class BuiltinCalls(Operands):
         starred = any(isinstance(argument, ast.Starred) for argument in node.args)
         if not starred and not fewest <= len(node.args) <= most:
             count = str(fewest) if fewest == most else f"{fewest} to {most}" if most < 1000 else f"at least {fewest}"
-            self.report(node, "wrong-argument-count", f"`{name}` takes {count} arguments, not {len(node.args)}")
+            surplus = node.args[most] if len(node.args) > most else node
+            plural = "" if count in ("1", "at least 1") else "s"
+            message = f"`{name}` takes {count} argument{plural}, not {len(node.args)}"
+            self.report(surplus, "wrong-argument-count", message)
         for keyword in node.keywords:
             if keyword.arg not in keywords:
                 self.report(keyword, "unknown-argument", f"`{name}` has no argument `{keyword.arg}` in code")
         values = [self._builtin_argument(argument, name) for argument in node.args]
-        values += [self.value(keyword.value) for keyword in node.keywords]
+        refused = {keyword.arg for keyword in node.keywords} - keywords
+        values += [self.tolerated(k.value) if k.arg in refused else self.value(k.value) for k in node.keywords]
         return self._builtin_result(node, name, values)
+
+    def tolerated(self, node: ast.expr) -> Value:
+        """The value of an argument of a call that is refused: a function may be what such a call would take."""
+        path = dotted(node) or ""
+        bare = isinstance(node, ast.Name) and not self.is_local(node.id) and self.attribute(node.id) is None
+        if bare and (path in BUILTINS or hasattr(builtins, path) or path in {*self.scope.methods, *self.scope.functions}):
+            return BROKEN
+        if path.split(".")[0] in NAMESPACES and self.find_function(path):
+            return BROKEN
+        return self.value(node, "passed as an argument")
 
     def _builtin_argument(self, argument: ast.expr, name: str) -> Value:
         if isinstance(argument, ast.GeneratorExp):
@@ -134,9 +152,11 @@ class BuiltinCalls(Operands):
         nonempty = False
         if len(bounds) == len(values) == len(node.args) and 1 <= len(bounds) <= 3:
             try:
-                nonempty = bool(range(*bounds))
-            except ValueError:
-                self.report(node, "wrong-argument-count", "the step of `range` is 0")
+                nonempty = bool(FUNCTIONS["range"][0](*bounds))
+            except ValueError as error:
+                zero = bounds[-1] == 0 and len(bounds) == 3
+                message = "the step of `range` is 0" if zero else str(error)
+                self.report(node.args[-1] if zero else node, "expression-error", message)
         return Value(ListKind(NUMBER), symbolic=symbolic, nonempty=nonempty)
 
     def _module_dict(self, kind: ModuleKind, name: str) -> Value:

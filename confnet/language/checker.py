@@ -36,6 +36,8 @@ class Checker(Calls):
         super().__init__(parsed, scope)
         self.body = parsed.body
         self.open_loops: list[Loop] = []
+        self.faulty: set[ast.Expr] = set()
+        self.heads: dict[ast.For, Environment] = {}
 
     def result(self) -> CheckResult:
         """Check the body and tell what was found."""
@@ -46,7 +48,8 @@ class Checker(Calls):
             self._returns()
         except TooComplex:
             whole = self.body[0]
-            self.report(whole, "code-too-complex", "the loops of this code are nested too deeply to check")
+            message = "this code takes too many steps to check"
+            self.report(whole, "code-too-complex", message, "move parts of it into `methods`, or nest fewer loops")
         changes = self._changes()
         self._growths()
         shares = {label for value in self.returned for label in self.resolved(value.labels)}
@@ -165,7 +168,7 @@ class Checker(Calls):
                 reached = self.block(body)
             if reached and not dead:
                 ends.append(self.environment)
-        self.environment = merge(ends) if ends else before
+        self.environment = merge(ends, self.visit) if ends else before
         return bool(ends)
 
     def _with(self, node: ast.With) -> bool:
@@ -189,19 +192,20 @@ class Checker(Calls):
             loop, ends = self._passes(node, entry, item)
         self.loops.pop()
         exhausted = ends if iterable.nonempty and not empty else [entry, *([] if empty else ends)]
-        self.environment = merge(exhausted) if exhausted else dict(entry)
+        self.environment = merge(exhausted, self.visit) if exhausted else dict(entry)
         with self.unreachable(not exhausted):
             falls = self.block(node.orelse) and bool(exhausted)
         exits = [*([self.environment] if falls else []), *([] if empty else loop.breaks)]
-        self.environment = merge(exits) if exits else self.environment
+        self.environment = merge(exits, self.visit) if exits else self.environment
         return bool(exits)
 
     def _passes(self, node: ast.For, entry: Environment, item: Value) -> tuple[Loop, list[Environment]]:
         """Check the body of a loop until another pass would tell nothing new.
 
-        The answer is the loop, and the environments at the end of a round.
+        The answer is the loop, and the environments at the end of a round. An inner loop begins with what the last
+        round of the outer one found out, or each level of nesting would multiply the rounds.
         """
-        head = entry
+        head = merge([entry, self.heads[node]], self.visit) if node in self.heads else entry
         for number in itertools.count():  # labels and widened kinds are finite, and `visit` counts
             self.visit()
             loop = Loop()
@@ -211,12 +215,13 @@ class Checker(Calls):
             reached = self.block(node.body)
             self.open_loops.pop()
             ends = [*loop.continues, *([self.environment] if reached else [])]
-            after = merge([head, *ends])
+            after = merge([head, *ends], self.visit)
             if after == head:
                 break
             changed = {name for name in after if after[name] != head.get(name)}
             widening = number >= PASSES_BEFORE_WIDENING
             head = {name: widen(v) if widening and name in changed else v for name, v in after.items()}
+        self.heads[node] = head
         return loop, ends
 
     def _assert(self, node: ast.Assert) -> None:
@@ -267,7 +272,9 @@ class Checker(Calls):
     def _refuse_attribute_target(self, target: ast.Attribute, source: ast.expr | None) -> None:
         text = self.source(target)
         name = target.attr
-        if name in self.scope.buffers:
+        if name == "training":
+            help = "the caller sets the mode, with `model.train()` or `model.eval()`"
+        elif name in self.scope.buffers:
             help = f"under `with torch.no_grad():` write `{name}.copy_(...)`"
         else:
             value = f"`{name} = {self.source(source)}`" if source is not None else f"a local `{name}`"
@@ -294,6 +301,7 @@ class Checker(Calls):
 
     def _forget_items(self, owner: Value, value: Value) -> None:
         """An item was replaced: what is known of the items of that list or dict holds no more."""
+        self.visit(len(self.environment) // 8)
         for name, known in list(self.environment.items()):
             if known.own & owner.own and any(label.role == "list" for label in known.own & owner.own):
                 kind: Kind = ListKind(UNKNOWN) if isinstance(known.kind, ListKind) else UNKNOWN
@@ -338,7 +346,12 @@ class Checker(Calls):
         ):
             return  # a docstring
         self.statement_call = call
-        self.expression(call)
+        known = len(self.collector.found)
+        value = self.expression(call)
+        if value.broken or len(self.collector.found) > known:
+            self.faulty.add(node)
+        if node in self.faulty:
+            return  # what is wrong with it is told
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             name = call.func.attr
             method = tensor_method(name)
@@ -347,6 +360,8 @@ class Checker(Calls):
                 return
         if node is self.body[-1]:
             help = f"write `return {self.source(call)}`"
+            if isinstance(call, ast.Constant):
+                help = "write what the module does with its inputs, and `return` the result"
             self.report(node, "missing-return", "this code ends in an expression that nobody gets", help)
         else:
             self.report(

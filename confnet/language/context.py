@@ -11,7 +11,7 @@ from typing import Literal
 from confnet.diagnostics import Collector, Severity, Span, closest
 from confnet.language.code import Code
 from confnet.language.kinds import FLAG, NONE, UNKNOWN, Kind, ModuleKind
-from confnet.language.names import BUILTINS, NAMESPACES, local_names
+from confnet.language.names import BUILTINS, NAMESPACES, assigned_attributes, local_names
 from confnet.language.scope import ParsedCode, Scope
 from confnet.language.values import (
     HEAP,
@@ -29,9 +29,13 @@ from confnet.language.values import (
 
 __all__ = ["Context", "TooComplex"]
 
-MAX_VISITS = 300_000
+MAX_VISITS = 60_000  # one step takes about 10 microseconds, so that a second is the most that any body can take
+STEP_OF_COPIES = 64  # copying so many entries takes as long as one step
+MAX_SUGGESTIONS = 30  # different unknown names in one body: each is compared with every known one
 # Not reported where an instance cannot come: the child may be missing just because the branch is not for it.
-QUIET_IN_DEAD_CODE = {"call-of-none", "missing-member", "possibly-undefined", "not-iterable", "not-callable"}
+QUIET_IN_DEAD_CODE = {
+    "call-of-none", "expression-error", "missing-member", "not-callable", "not-iterable", "possibly-undefined",
+}  # fmt: skip
 MODULE_HELP = "a module can be called, indexed or iterated if it is a container, and compared with None"
 
 Environment = dict[str, Value]
@@ -48,6 +52,7 @@ class Context:
         self.code: Code = parsed.code
         self.scope = scope
         self.collector = Collector()
+        self.lines = parsed.code.text.split("\n")
         self.locals = local_names(parsed.body) | frozenset(scope.inputs)
         self.environment: Environment = {name: self._input(name) for name in scope.inputs}
         self.comprehended: list[str] = []
@@ -62,6 +67,8 @@ class Context:
         self.statement_call: ast.expr | None = None
         self.in_place: dict[int, bool] = {}
         self.returned: list[Value] = []
+        self.refused_attributes = assigned_attributes(parsed.body)
+        self.suggestions: dict[tuple[str, ...], str] = {}
 
     def _input(self, name: str) -> Value:
         kind = self.scope.inputs[name]
@@ -90,7 +97,7 @@ class Context:
 
     def source(self, node: ast.AST, limit: int = 40) -> str:
         """The user's own text of a node, on one line and not too long."""
-        lines = self.code.text.split("\n")
+        lines = self.lines
         line, end = getattr(node, "lineno", 1), getattr(node, "end_lineno", 1) or 1
         first, last = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0) or 0
         if line == end:
@@ -101,9 +108,9 @@ class Context:
             )
         return text if len(text) <= limit else text[: limit - 3] + "..."
 
-    def visit(self) -> None:
-        """Count one step; raises TooComplex when there are too many."""
-        self.visits += 1
+    def visit(self, steps: int = 1) -> None:
+        """Count steps; raises TooComplex when there are too many."""
+        self.visits += steps
         if self.visits > MAX_VISITS:
             raise TooComplex
 
@@ -153,18 +160,22 @@ class Context:
             return Value(kind, static=static, nonempty=all(module.items for module in modules_of(kind)))
         return Value(kind, frozenset({label}), frozenset({label}), static)
 
-    def nameable(self) -> list[str]:
-        """Every bare name that means something here, for suggestions."""
+    def nameable(self, python: bool = False) -> list[str]:
+        """Every bare name that means something here, for suggestions; for a name of Python itself (`map`) without
+        other names of Python."""
         scope = self.scope
-        return [
-            *self.comprehended, *self.locals, *scope.members, *scope.constants, *scope.methods, *scope.functions,
-            *BUILTINS, *NAMESPACES,
-        ]  # fmt: skip
+        own = [*self.comprehended, *self.locals, *scope.members, *scope.constants, *scope.methods, *scope.functions]
+        return sorted(own) if python else [*sorted(own), *BUILTINS, *sorted(NAMESPACES)]
 
     def suggestion(self, word: str, candidates: Iterable[str]) -> str:
         """A did-you-mean help, or nothing."""
-        near = closest(word, candidates)
-        return f"did you mean `{near}`?" if near and near != word else ""
+        key = (word, *candidates)
+        if key not in self.suggestions:
+            if len(self.suggestions) >= MAX_SUGGESTIONS:
+                return ""
+            near = closest(word, key[1:])
+            self.suggestions[key] = f"did you mean `{near}`?" if near and near != word else ""
+        return self.suggestions[key]
 
     # --- values ------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import ast
 from confnet.diagnostics import Diagnostic
 from confnet.language.checker import Checker
 from confnet.language.code import Code
-from confnet.language.grammar import LanguageError, read
+from confnet.language.grammar import LanguageError, compiler_errors, read
 from confnet.language.kinds import UNKNOWN
 from confnet.language.names import attribute_name, find_cycle
 from confnet.language.scope import CheckResult, ParsedCode, Scope
@@ -25,6 +25,8 @@ def parse_code(code: Code) -> ParsedCode:
         body, errors = _read(code)
     except LanguageError as error:
         body, errors = (), [error]
+    if not errors:
+        errors = compiler_errors(body, code.text)
     if errors:
         return ParsedCode(code, (), tuple(_diagnostic(code, error) for error in errors))
     return ParsedCode(code, body)

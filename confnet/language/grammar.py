@@ -10,10 +10,10 @@ import ast
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-__all__ = ["LanguageError", "Mode", "closing_bracket", "parse", "read"]
+__all__ = ["LanguageError", "Mode", "closing_bracket", "compiler_errors", "parse", "read"]
 
 Mode = Literal["expression", "block"]
 
@@ -111,26 +111,28 @@ def _scan(text: str) -> None:
     bad = CONTROL.search(text)
     if bad:
         raise _error_at(text, bad.start(), "invalid-syntax", f"control character {bad[0]!r} in code")
-    stack: list[str] = []
+    opened: list[int] = []
     prefixes = 0
     for token in TOKEN.finditer(text):
         kind = token.lastgroup
         if kind in ("space", "comment"):
             continue
         prefixes = prefixes + 1 if kind == "prefix" else 0
-        if len(stack) > MAX_BRACKETS or prefixes > MAX_PREFIXES:
+        if len(opened) > MAX_BRACKETS or prefixes > MAX_PREFIXES:
             raise _error_at(text, token.start(), "code-too-deep", "code is nested too deeply")
         if kind == "open":
-            stack.append(CLOSERS[token[0]])
-        elif kind == "close" and (not stack or stack.pop() != token[0]):
+            opened.append(token.start())
+        elif kind == "close" and (not opened or CLOSERS[text[opened.pop()]] != token[0]):
             raise _error_at(text, token.start(), "invalid-syntax", f"unmatched `{token[0]}`")
         elif kind == "dollar":
             name = re.match(r"\$\(?\s*(\w*)", text[token.start() :])
             word = name[1] if name else ""
             help = f"write `{word}`: args are plain names in code" if word else "args are plain names in code"
             raise _error_at(text, token.start(), "dollar-in-code", "`$` has no meaning in code", help)
-    if stack:
-        raise _error_at(text, len(text.rstrip()), "invalid-syntax", f"a `{stack[-1]}` is missing", length=0)
+    if opened:
+        bracket = text[opened[-1]]
+        help = f"write the `{CLOSERS[bracket]}` that closes it"
+        raise _error_at(text, opened[-1], "invalid-syntax", f"`{bracket}` is never closed", help)
 
 
 # --- ast.parse, and columns in characters ----------------------------------------------------------
@@ -175,20 +177,53 @@ def _parse(text: str, mode: Mode) -> ast.Expression | ast.Module:
 
 
 def _syntax_error(error: SyntaxError, text: str, shift: int) -> LanguageError:
+    """Python's own complaint in the words and at the place of confnet."""
     lines = text.split("\n")
     line = min(max(error.lineno or 1, 1), len(lines))
-    column = (error.offset or 1) - 1 - (shift if line == 1 else 0)
-    column = min(max(column, 0), len(lines[line - 1]))
-    end_column = (error.end_offset or 0) - 1 - (shift if line == 1 else 0)
+    if any(words in error.msg for words in ("too many statically nested", "too many levels of indentation")):
+        width = len(lines[line - 1])
+        return LanguageError("code-too-deep", "code is nested too deeply", line, _indent(lines[line - 1]), line, width)
+    if "indent" in error.msg:  # Python points before the statement
+        column, end_column = _indent(lines[line - 1]), len(lines[line - 1].rstrip())
+    else:
+        column = (error.offset or 1) - 1 - (shift if line == 1 else 0)
+        column = min(max(column, 0), len(lines[line - 1]))
+        end_column = (error.end_offset or 0) - 1 - (shift if line == 1 else 0)
     if error.end_lineno != line or end_column <= column:
-        end_column = column + 1
-    help = ""
-    if "forgot a comma" in error.msg:
+        end_column = max(column + 1, end_column if "indent" in error.msg else 0)
+    message, help = _reworded(error.msg)
+    code = "duplicate-argument" if message.startswith("the argument") else "invalid-syntax"
+    return LanguageError(code, message, line, column, line, end_column, help)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+ADVICE = re.compile(r"(?:\. |, |; )(?=(?:maybe|perhaps) you|use )", re.IGNORECASE)
+
+
+def _reworded(words: str) -> tuple[str, str]:
+    """What Python says of a syntax error as a message and a help."""
+    if words.startswith("keyword argument repeated: "):
+        return f"the argument `{words.rpartition(' ')[2]}` is given twice", "remove one of them"
+    if words.startswith("Exceeds the limit"):
+        return "integers of more than 64 bits are not allowed in code", ""
+    if words.startswith("Missing parentheses"):
+        return _lower(words.split(". ")[0]).replace("'", "`"), ""
+    fact, *advice = ADVICE.split(words, maxsplit=1)
+    fact = re.sub(r" on line \d+$| \(detected at line \d+\)$", "", fact)  # lines of the code, not of the file
+    message = "this is not valid code" if fact.startswith("invalid syntax") else _lower(fact)
+    help = _lower(advice[0]) if advice else ""
+    if "forgot a comma" in help:
         help = "a comma or an operator may be missing"
-    elif "instead of '=='" in error.msg:
+    elif "==" in help:
         help = "compare with `==`"
-    message = "this is not valid code" if error.msg.startswith("invalid syntax") else _lower(error.msg)
-    return LanguageError("invalid-syntax", message.replace("'", "`"), line, column, line, end_column, help)
+    elif "expected an indented block" in message:
+        help = "indent the lines of the block"
+    elif "indent" in message:
+        help = "lines of one block begin in the same column"
+    return message.replace("'", "`"), help.replace("'", "`")
 
 
 def _lower(message: str) -> str:
@@ -228,6 +263,27 @@ def _cap(tree: ast.AST) -> None:
         stack.extend((child, depth + 1, placed) for child in ast.iter_child_nodes(node))
 
 
+# --- what the compiler of Python refuses of a tree that its parser made -----------------------------
+
+
+def compiler_errors(body: Sequence[ast.stmt], text: str) -> list[LanguageError]:
+    """What keeps a checked body from being compiled; the compiler is asked, so that no limit of it is missed."""
+    arguments = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    function = ast.FunctionDef(name="body", args=arguments, body=list(body), decorator_list=[])
+    tree = ast.Module(body=[ast.copy_location(function, body[0])], type_ignores=[])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, "<code>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        if "loop" in error.msg:
+            return []  # `break` outside of a loop, which the checker tells
+        return [_syntax_error(error, text.replace("\r\n", "\n").replace("\r", "\n"), shift=0)]
+    except (MemoryError, RecursionError, OverflowError):
+        return [_error_at(text, 0, "code-too-deep", "code is nested too deeply")]
+    return []
+
+
 # --- what the language has -------------------------------------------------------------------------
 
 ALLOWED: frozenset[type[ast.AST]] = frozenset(
@@ -257,8 +313,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "NamedExpr": ("`:=`", "assign on a line of its own"),
     "Set": ("set displays", "write a list or a tuple"),
     "SetComp": ("set comprehensions", "write a list comprehension"),
-    "FunctionDef": ("functions inside code", "declare it under `methods`"),
-    "AsyncFunctionDef": ("functions inside code", "declare it under `methods`"),
+    "FunctionDef": ("function definitions", "declare it under `methods`"),
+    "AsyncFunctionDef": ("function definitions", "declare it under `methods`"),
     "ClassDef": ("classes", "declare a module under `modules`"),
     "Import": ("`import`", "`torch`, `F` and `math` are there; a caller registers other functions"),
     "ImportFrom": ("`import`", "`torch`, `F` and `math` are there; a caller registers other functions"),

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from confnet.language.context import Context
+from confnet.language.binding import listing
+from confnet.language.context import STEP_OF_COPIES, Context
 from confnet.language.kinds import (
     DICT,
     DTYPE,
@@ -69,6 +70,7 @@ class Items(Context):
 
     def narrowed(self, environment: dict[str, Value], test: ast.expr, outcome: bool) -> dict[str, Value]:
         """The environment where `test` came out as `outcome`: `x is not None` tells the kind of the local `x`."""
+        self.visit(len(environment) // STEP_OF_COPIES)
         match test:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return self.narrowed(environment, operand, not outcome)
@@ -166,8 +168,10 @@ class Items(Context):
             found = place if isinstance(place, str) and place in kind.items and kind.container == "dict" else None
         if found is not None:
             return self.stored(kind.items[found], Label("child", f"{kind.label}.{found}"))
-        has = f"it has {len(keys)} items" if kind.container == "list" else f"its keys are {', '.join(map(repr, keys))}"
-        self.report(node, "missing-member", f"{describe(kind)} has no item {place!r}", label=has)
+        has = f"it has {len(keys)} items" if kind.container == "list" else f"its keys are {listing(keys)}"
+        if not keys:
+            has = "it is empty"
+        self.report(node, "missing-member", f"{describe(kind)} has no item `{place}`", label=has)
         return Value(EMPTY_ITEM) if self.dead else BROKEN
 
     def _all_items(self, kind: ModuleKind) -> Kind:
@@ -270,6 +274,7 @@ class Items(Context):
     def comprehension(self, generators: Sequence[ast.comprehension]) -> Iterator[None]:
         """Bind the variables of a comprehension, and forget them afterwards."""
         environment, depth = self.environment, len(self.comprehended)
+        self.visit(len(environment) // STEP_OF_COPIES)
         self.environment = dict(environment)
         for generator in generators:
             iterable = self.iterable(generator.iter)
@@ -299,6 +304,10 @@ class Items(Context):
                 self._unpack(target, parts, value, comprehended)
             case _ if comprehended:
                 self.report(target, "not-allowed-in-code", "a comprehension binds names only")
+                for part in ast.walk(target):  # what reads them says nothing new
+                    if isinstance(part, ast.Name) and part.id not in self.environment:
+                        self.comprehended.append(part.id)
+                        self.environment[part.id] = BROKEN
 
     def _unpack(self, target: ast.expr, parts: Sequence[ast.expr], value: Value, comprehended: bool) -> None:
         held = self.held(value)

@@ -9,6 +9,7 @@ __all__ = [
     "BUILTINS",
     "MODULE_ATTRIBUTES",
     "NAMESPACES",
+    "assigned_attributes",
     "attribute_name",
     "dotted",
     "find_cycle",
@@ -194,6 +195,17 @@ def local_names(body: Iterable[ast.stmt]) -> frozenset[str]:
             case ast.With(body=inner):
                 stack.extend(inner)
     return frozenset(found)
+
+
+def assigned_attributes(body: Iterable[ast.stmt]) -> frozenset[str]:
+    """The attributes of `self` that a body would assign, which it may not."""
+    return frozenset(
+        node.attr
+        for statement in body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if isinstance(node.value, ast.Name) and node.value.id == "self"
+    )
 
 
 def find_cycle(graph: Mapping[str, Iterable[str]]) -> list[str] | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from confnet.catalog.functions import DTYPES, TENSOR_ATTRIBUTES, Function, functional, result_fields, torch_function
-from confnet.language.arithmetic import binary, compare
+from confnet.language.arithmetic import MAX_ITEMS, binary, compare
+from confnet.language.context import STEP_OF_COPIES
 from confnet.language.items import Items, settled
 from confnet.language.kinds import (
     DTYPE,
@@ -46,6 +48,7 @@ __all__ = ["Operands"]
 
 FUNCTION_SPACES = {"torch": "torch", "F": "F", "nn.functional": "F", "torch.nn.functional": "F"}
 MATH_NUMBERS = frozenset({"pi", "inf"})
+MATH_NAMES = MATH_NUMBERS | {"exp", "log", "sqrt"}
 TYPE_INFO = {"torch.finfo": ("min", "max", "eps", "tiny"), "torch.iinfo": ("min", "max")}
 
 
@@ -61,6 +64,7 @@ class Operands(Items):
         self.visit()
         handler: Callable[[Any], Value] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
         value = handler(node) if handler else Value(UNKNOWN)
+        self.visit((len(value.own) + len(value.inside)) // STEP_OF_COPIES)
         return replace(value, own=frozenset(), inside=frozenset()) if plain(value.kind) and value.labels else value
 
     def value(self, node: ast.expr, doing: str = "used as a value") -> Value:
@@ -125,7 +129,8 @@ class Operands(Items):
 
     def undefined(self, node: ast.AST, name: str) -> None:
         """Report a name that means nothing here."""
-        help = self.suggestion(name, self.nameable())
+        spaces = _namespaces_of(name)
+        help = f"did you mean {spaces}?" if spaces else self.suggestion(name, self.nameable(hasattr(builtins, name)))
         self.report(node, "undefined-name", f"`{name}` is not defined", help)
 
     # --- attributes --------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ class Operands(Items):
     def _attribute(self, node: ast.Attribute) -> Value:
         path = dotted(node)
         root = path.split(".", 1)[0] if path else ""
-        if path and root in NAMESPACES and not self.is_local(root):
+        if path and root in NAMESPACES:
             return self._namespaced(node, path)
         if root == "self" and self.scope.has_self and isinstance(node.value, ast.Name):
             return self._own_attribute(node)
@@ -170,7 +175,7 @@ class Operands(Items):
             return value
         if name in self.scope.methods:
             self.report(node, "function-as-value", f"the method `{name}` can only be called")
-        else:
+        elif name not in self.refused_attributes:
             help = self.suggestion(name, [*self.scope.members, *self.scope.constants, *self.scope.methods, "training"])
             self.report(node, "missing-member", f"the module has no child, parameter, buffer or arg `{name}`", help)
         return BROKEN
@@ -247,14 +252,24 @@ class Operands(Items):
         if settled(left) and settled(right):
             try:
                 static = binary(op, left.static, right.static)
-            except (TypeError, ValueError, ArithmeticError):
+            except TypeError:
+                static = UNSETTLED
+            except (ValueError, ArithmeticError) as error:
+                self.report(node, "expression-error", _excess(error))
                 static = UNSETTLED
         else:
             static = UNSETTLED
+            self._refuse_long_repetition(node, op, left, right)
         kind = self._result_kind(op, left.kind, right.kind)
         inside = frozenset() if kind in (TENSOR, NUMBER, TEXT) else left.labels | right.labels
         own = frozenset({self.site(node)}) if isinstance(kind, ListKind) else frozenset()
         return Value(kind, own, inside, static, left.symbolic or right.symbolic, isinstance(kind, ListKind))
+
+    def _refuse_long_repetition(self, node: ast.AST, op: ast.operator, left: Value, right: Value) -> None:
+        for held, times in ((left, right), (right, left)):
+            repeats = any(isinstance(option, ListKind | TupleKind) for option in options(held.kind))
+            if repeats and isinstance(op, ast.Mult) and isinstance(times.static, int) and times.static > MAX_ITEMS:
+                self.report(node, "expression-error", f"the result has more than {MAX_ITEMS:,} items")
 
     def _result_kind(self, op: ast.operator, left: Kind, right: Kind) -> Kind:
         if surely_tensor(left) or surely_tensor(right):
@@ -386,6 +401,23 @@ class Operands(Items):
                 values.append(value)
         self.environment = before
         return join(values)
+
+
+def _excess(error: Exception) -> str:
+    """What is wrong with a value that constants alone give."""
+    if isinstance(error, ZeroDivisionError):
+        return "division by zero"
+    return "the result is too large for a number" if isinstance(error, OverflowError) else str(error)
+
+
+def _namespaces_of(name: str) -> str:
+    """The longer names that a bare name may be short for, in backticks; empty where there is none."""
+    found = [f"F.{name}"] if functional(name) else []
+    if torch_function(name) or name in DTYPES:
+        found = [f"torch.{name}"] if not found else found
+    if name in MATH_NAMES:
+        found.append(f"math.{name}")
+    return " or ".join(f"`{path}`" for path in found)
 
 
 def plain_number(value: object) -> bool:

@@ -6,6 +6,7 @@ from reaching a parameter through a view, a list or a conditional.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -34,6 +35,7 @@ __all__ = [
     "HEAP",
     "PRESENT",
     "UNSETTLED",
+    "an",
     "Label",
     "Labels",
     "Value",
@@ -185,11 +187,19 @@ def tuple_kind(items: Iterable[Kind]) -> Kind:
     return TupleKind(parts) if len(parts) <= MAX_TUPLE else flat(ListKind(join_kinds(parts)))
 
 
+SPELT_WITH_VOWEL = re.compile(r"[aeioAEIO]|[uU](?!n[iI]|[A-Z])|[FHLMNRSX](?=[A-Z])(?![A-Z]*[AEIOU])")
+
+
+def an(name: str) -> str:
+    """A name with its article, by its sound as far as spelling tells: "a `Conv2d`", "an `LSTM`"."""
+    return f"an `{name}`" if SPELT_WITH_VOWEL.match(name) else f"a `{name}`"
+
+
 def describe(kind: Kind) -> str:
     """A kind in a word or two for messages."""
     match kind:
         case ModuleKind(label=label):
-            return f"a `{label}` module"
+            return f"{an(label)} module"
         case PlainKind(name=name):
             words = {"none": "None", "unknown": "a value", "text": "text"}
             return words.get(name, f"a {name}")

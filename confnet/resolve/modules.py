@@ -16,6 +16,7 @@ from confnet.plan import BROKEN, InitPlan, LayerName, Method, ModulePlan, Share,
 from confnet.resolve.arguments import Arguments
 from confnet.resolve.classes import Classes
 from confnet.resolve.content import Content
+from confnet.resolve.contracts import Contracts
 from confnet.resolve.places import NO_BODY, Place, Scope, TooLarge
 from confnet.resolve.state import State
 from confnet.rules import RuleReader
@@ -40,6 +41,7 @@ class Modules:
         self.state = State(self.arguments)
         self.content = Content(self.values, self, limits.modules, self.counted)
         self.classes = Classes(self.content)
+        self.contracts = Contracts(self.state)
         self.resolved: dict[tuple[object, ...], ModulePlan] = {}
         self.kept: list[object] = []  # objects whose id() is part of a key of `resolved`
         self.count = 0
@@ -152,7 +154,11 @@ class Modules:
             return BROKEN
         definition = self.classes.definition(spec, plan.base, place)
         return replace(
-            plan, definition=definition, constants=self.classes.read_constants(spec, place), chain=place.names.chain
+            plan,
+            definition=definition,
+            constants=self.classes.read_constants(spec, place),
+            contracts=self.contracts.of(spec.body, place),
+            chain=place.names.chain,
         )
 
     def call(self, name: object, given: Written, place: Place, key: Scalar) -> ModulePlan:
@@ -249,6 +255,7 @@ class Modules:
             parameters=parameters,
             buffers=buffers,
             constants=self.classes.read_constants(spec, place),
+            contracts=self.contracts.of(body, place),
             ties=tuple(tie for tie in (self.state.tie(tie, place) for tie in body.tie) if tie),
             chain=place.names.chain,
         )

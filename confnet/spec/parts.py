@@ -107,7 +107,12 @@ class PartReader(Forms):
         if isinstance(node, Sequence):
             return self.unique(self.each(node, self.input_name))
         if isinstance(node, Scalar) and isinstance(node.value, str):
-            self.error("invalid-type", f"inputs are a list or a mapping, not {describe(node)}", node.span, f"write `[{node.text}]`")
+            self.error(
+                "invalid-type",
+                f"inputs are a list or a mapping, not {describe(node)}",
+                node.span,
+                f"write `[{node.text}]`",
+            )
             return ()
         return self.ordered(self.named(node, self.input))
 
