@@ -16,7 +16,8 @@ _PARTS = {"**.": r"(?:[^.]+\.)*", ".**": r"(?:\.[^.]+)*", "**": ".*", "*": "[^.]
 def matches(selector: Selector | None, classes: Iterable[str], names: Iterable[str]) -> bool:
     """Whether a selector means a module whose class derives from `classes` and that stands under `names`.
 
-    None means every module. In a pattern, `*` is any text without a dot, `**` any number of segments, `?` one character.
+    None means every module. In a pattern, `*` is any text without a dot, `**` any number of segments, `?` one
+    character.
     """
     if selector is None:
         return True

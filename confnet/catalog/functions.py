@@ -116,14 +116,13 @@ class Function:
 
 
 class ArgumentProblem(NamedTuple):
-    """Why a call does not fit: `keyword` is the argument to underline or `position` that of the first one too many;
-    without either it is the whole call."""
+    """Why a call does not fit: `place` is the keyword or the position of the argument to underline, None for the
+    whole call."""
 
     code: str
     message: str
     help: str
-    keyword: str | None
-    position: int | None = None
+    place: str | int | None
 
 
 _PREFIXES: Final = {"torch": "torch", "functional": "F", "tensor": "Tensor"}
@@ -255,7 +254,7 @@ def _too_many(function: Function, count: int) -> ArgumentProblem:
     takes = "no positional arguments" if most == 0 else f"at most {most} positional argument{'s' if most > 1 else ''}"
     named = [p.name for form in function.forms for p in form.parameters if not p.positional]
     help = f"give {_listed(named)} by name" if named else ""
-    return ArgumentProblem("too-many-arguments", f"`{function.label}` takes {takes}, not {count}", help, None, most)
+    return ArgumentProblem("too-many-arguments", f"`{function.label}` takes {takes}, not {count}", help, most)
 
 
 def _unknown(function: Function, name: str, candidates: Sequence[str]) -> ArgumentProblem:

@@ -18,7 +18,7 @@ from confnet.language.kinds import (
     ModuleKind,
     TupleKind,
 )
-from confnet.language.names import BUILTINS, NAMESPACES, dotted
+from confnet.language.names import NAMESPACES, dotted
 from confnet.language.operands import Operands
 from confnet.language.values import (
     BROKEN,
@@ -76,13 +76,19 @@ class BuiltinCalls(Operands):
 
     def tolerated(self, node: ast.expr) -> Value:
         """The value of an argument of a call that is refused: a function may be what such a call would take."""
+        return BROKEN if self._is_function(node) else self.value(node, "passed as an argument")
+
+    def tolerated_callee(self, node: ast.expr) -> Value:
+        """The value of what another function shall call, without a word about functions as values."""
+        return BROKEN if self._is_function(node) else self.expression(node)
+
+    def _is_function(self, node: ast.expr) -> bool:
+        """Whether an expression names a function, one of Python's own that code may not call included."""
         path = dotted(node) or ""
         bare = isinstance(node, ast.Name) and not self.is_local(node.id) and self.attribute(node.id) is None
-        if bare and (path in BUILTINS or hasattr(builtins, path) or path in {*self.scope.methods, *self.scope.functions}):
-            return BROKEN
-        if path.split(".")[0] in NAMESPACES and self.find_function(path):
-            return BROKEN
-        return self.value(node, "passed as an argument")
+        if bare:
+            return hasattr(builtins, path) or path in self.scope.methods or path in self.scope.functions
+        return path.split(".")[0] in NAMESPACES and self.find_function(path) is not None
 
     def _builtin_argument(self, argument: ast.expr, name: str) -> Value:
         if isinstance(argument, ast.GeneratorExp):

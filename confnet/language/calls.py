@@ -60,7 +60,7 @@ class Calls(BuiltinCalls):
         """The value of a call; reports whatever may not be called so."""
         path = dotted(node.func)
         root = path.split(".", 1)[0] if path else ""
-        if path and "." in path and root in NAMESPACES and not self.is_local(root):
+        if path and "." in path and root in NAMESPACES:
             return self._namespaced_call(node, path)
         match node.func:
             case ast.Name(id=name):
@@ -89,6 +89,16 @@ class Calls(BuiltinCalls):
             values[id(keyword.value)] = self.value(keyword.value, "passed as an argument")
         return values
 
+    def refused_arguments(self, node: ast.Call) -> None:
+        """Check the arguments of a call that is refused."""
+        for argument in node.args:
+            if isinstance(argument, ast.GeneratorExp):
+                self.expression(argument)
+            else:
+                self.tolerated(argument.value if isinstance(argument, ast.Starred) else argument)
+        for keyword in node.keywords:
+            self.tolerated(keyword.value)
+
     def _labels(self, values: dict[int, Value]) -> Labels:
         return frozenset().union(*(value.labels for value in values.values()))
 
@@ -102,9 +112,14 @@ class Calls(BuiltinCalls):
         """Report arguments that no form of a function of the allowlist takes."""
         self._refuse_out(node)
         keywords = {keyword.arg or "": keyword for keyword in node.keywords if keyword.arg != "out"}
-        count = sum(not isinstance(argument, ast.Starred) for argument in node.args)
+        plain_arguments = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
+        count = len(plain_arguments)
         for problem in check_arguments(function, count, list(keywords), starred=count < len(node.args)):
-            place = keywords.get(problem.keyword or "", node)
+            place: ast.AST = node
+            if isinstance(problem.place, int):
+                place = plain_arguments[problem.place]
+            elif problem.place is not None:
+                place = keywords[problem.place]
             code = "wrong-argument-count" if problem.code == "too-many-arguments" else problem.code
             self.report(place, code, problem.message, problem.help)
 
@@ -151,7 +166,7 @@ class Calls(BuiltinCalls):
             return BROKEN
         function = self.find_function(path)
         if function is None:
-            self.argument_values(node)
+            self.refused_arguments(node)
             self.report(node.func, "unknown-function", f"`{path}` is not among the functions that code may call",
                         self._function_help(path))  # fmt: skip
             return BROKEN
@@ -194,22 +209,27 @@ class Calls(BuiltinCalls):
         values = self.argument_values(node)
         most = MATH_FUNCTIONS[path]
         if node.keywords or not 1 <= len(node.args) <= most:
-            self.report(
-                node, "wrong-argument-count", f"`{path}` takes {'1' if most == 1 else '1 or 2'} positional arguments"
-            )
+            takes = "1 positional argument" if most == 1 else "1 or 2 positional arguments"
+            surplus = node.args[most] if len(node.args) > most else node
+            self.report(surplus, "wrong-argument-count", f"`{path}` takes {takes}, not {len(node.args)}")
         return Value(NUMBER, symbolic=any(value.symbolic for value in values.values()))
 
     def _checkpoint(self, node: ast.Call) -> Value:
         flags = [keyword for keyword in node.keywords if keyword.arg == "use_reentrant"]
-        if len(flags) != 1 or not _is_false(flags[0].value):
-            help = "write `torch.utils.checkpoint.checkpoint(child, x, use_reentrant=False)`"
-            self.report(node, "missing-argument", "`checkpoint` needs `use_reentrant=False`", help)
+        help = "write `torch.utils.checkpoint.checkpoint(child, x, use_reentrant=False)`"
+        if not flags:
+            self.report(node, "missing-argument", "`checkpoint` is missing its argument `use_reentrant`", help)
+        elif not _is_false(flags[0].value):
+            self.report(flags[0], "invalid-value", "`use_reentrant` of `checkpoint` takes False", help)
         if not node.args or isinstance(node.args[0], ast.Starred):
-            self.report(node, "missing-argument", "`checkpoint` needs a child to call")
+            self.report(node, "missing-argument", "`checkpoint` is missing its argument `function`", help)
             return BROKEN
-        target = self.expression(node.args[0])
+        known = len(self.collector.found)
+        target = self.tolerated_callee(node.args[0])
         if not modules_of(target.kind):
-            self.report(node.args[0], "not-callable", "`checkpoint` takes a child of the module")
+            if len(self.collector.found) == known:
+                message = f"`{self.source(node.args[0])}` is no child of the module: `checkpoint` calls nothing else"
+                self.report(node.args[0], "not-callable", message)
             self.argument_values(node, skip=1)
             return BROKEN
         return self._call_value(node, target, skip=1)
@@ -220,7 +240,7 @@ class Calls(BuiltinCalls):
         if self.is_local(name):
             return self._call_value(node, self.expression(func))
         if name in NAMESPACES or (name == "self" and self.scope.has_self):
-            self.argument_values(node)
+            self.refused_arguments(node)
             self.report(func, "not-callable", f"`{name}` cannot be called in code")
             return BROKEN
         value = self.attribute(name)
@@ -233,7 +253,7 @@ class Calls(BuiltinCalls):
         if name in self.scope.functions:
             self._refuse_out(node)
             return self._signed_call(node, self.scope.functions[name], name)
-        self.argument_values(node)
+        self.refused_arguments(node)
         if name in NEVER_BY_NAME:
             self.report(func, "not-callable", "`forward` is not called by name", "move the code into a method")
         else:
@@ -249,9 +269,11 @@ class Calls(BuiltinCalls):
         if name == "children" and not node.args and not node.keywords:
             kinds = [kind for kind in self.scope.members.values() if modules_of(kind)]
             return Value(ListKind(join_kinds(kinds), lazy=True), nonempty=bool(kinds))
-        self.argument_values(node)
+        self.refused_arguments(node)
         if name in NEVER_BY_NAME:
             self.report(func, "not-callable", "`forward` is not called by name", "move the code into a method")
+            return BROKEN
+        if name in self.refused_attributes:
             return BROKEN
         help = self.suggestion(name, [*self.scope.members, *self.scope.methods])
         self.report(func, "module-method", f"the module has no child or method `{name}` that code may call", help)
@@ -266,8 +288,9 @@ class Calls(BuiltinCalls):
         return join(results)
 
     def _call_kind(self, node: ast.Call, kind: Kind, value: Value, skip: int) -> Value:
-        called = self.source(node.args[0] if skip else node.func)
+        callee = node.args[0] if skip else node.func
         if not isinstance(kind, ModuleKind):
+            called = self.source(callee)
             self.argument_values(node, skip)
             if value.broken:
                 return BROKEN
@@ -280,7 +303,12 @@ class Calls(BuiltinCalls):
             return BROKEN
         if kind.call is None:
             self.argument_values(node, skip)
-            help = "call its items: `for layer in layers`" if kind.container else "give it a `forward`"
+            if isinstance(callee, ast.Name) and callee.id in self.scope.inputs:
+                message = f"`{callee.id}` may be read, not called, in a hook"
+                self.report(node, "not-callable", message)
+                return BROKEN
+            loop = f"call its items: `for layer in {self.source(callee)}`"
+            help = loop if kind.container else "give it a `forward`"
             self.report(node, "not-callable", f"{describe(kind)} has no forward: it cannot be called", help)
             return BROKEN
         signature = kind.call
@@ -311,24 +339,27 @@ class Calls(BuiltinCalls):
                 return self._dict_method(node, owner, kind.value, name)
         if kind == DICT and name in DICT_METHODS:
             return self._dict_method(node, owner, UNKNOWN, name)
-        values = self.argument_values(node)
         if kind in (TENSOR, UNKNOWN):
-            return self._tensor_method(node, func, owner, name, values)
+            return self._tensor_method(node, func, owner, kind, name)
+        self.refused_arguments(node)
         code = "call-of-none" if kind == NONE else "unknown-method"
         reason = "text has no methods in code" if kind == TEXT else f"{describe(kind)} has no method `{name}` in code"
         self.report(func, code, reason)
         return BROKEN
 
     def _tensor_method(
-        self, node: ast.Call, func: ast.Attribute, owner: Value, name: str, values: dict[int, Value]
+        self, node: ast.Call, func: ast.Attribute, owner: Value, kind: Kind, name: str
     ) -> Value:
         method = tensor_method(name)
-        if owner.broken:
+        if owner.broken or method is None:
+            self.refused_arguments(node)
+            if not owner.broken:
+                near = refusal_help(name) or self.suggestion(name, allowed_names("tensor"))
+                what = "tensor methods" if kind == TENSOR else "methods"
+                message = f"`.{name}()` is not among the {what} that code may call"
+                self.report(func, "unknown-method", message, near)
             return BROKEN
-        if method is None:
-            near = refusal_help(name) or self.suggestion(name, allowed_names("tensor"))
-            self.report(func, "unknown-method", f"`.{name}()` is not among the tensor methods that code may call", near)
-            return BROKEN
+        values = self.argument_values(node)
         self._check_arguments(node, method)
         in_place = method.in_place or name.endswith("_")
         if in_place:
@@ -346,7 +377,7 @@ class Calls(BuiltinCalls):
         child = kind.members.get(name) or kind.items.get(name)
         if child is not None:
             return self._call_value(node, self._module_attribute(func, kind))
-        self.argument_values(node)
+        self.refused_arguments(node)
         help = self.suggestion(name, [*kind.methods, *kind.members])
         if name == "children" and kind.container:
             help = f"iterate over it: `for layer in {self.source(func.value)}`"
@@ -381,6 +412,7 @@ class Calls(BuiltinCalls):
         self, func: ast.Attribute, owner: Value, kind: ListKind, name: str, values: list[Value], node: ast.Call
     ) -> None:
         """Let every local that may be the list know what kinds of items it holds now."""
+        self.visit(len(self.environment) // 8)
         for value, argument in zip(values, node.args, strict=False):
             item = self.items(value, argument) if name == "extend" else value
             empty = kind.item == UNKNOWN and not owner.inside and not owner.nonempty

@@ -20,6 +20,11 @@ __all__ = ["FUNCTIONS", "Expression", "Template", "evaluate_expression"]
 
 NAME = re.compile(r"[^\W\d]\w*")
 SIGNED = re.compile(r"\s*([-+~])\s*\$(\(.*\)|[^\W\d]\w*)\s*", re.DOTALL)
+# Names may hold `-` and `/`, which count as operators only between spaces; a glob begins with its `*`.
+COMPUTED = re.compile(
+    r"\s*(?:\d+(?:\.\d+)?\s*(\*\*?|//|\+|\s[-/]\s)\s*\$[^\W\d]\w*"
+    r"|\$[^\W\d]\w*\s*(\*\*?|//|\+|\s[-/]\s)\s*(?:\d+(?:\.\d+)?|\$[^\W\d]\w*))\s*"
+)
 USED = re.compile(r"\s*\$([^\W\d]\w*)([\[(].*[\])])\s*", re.DOTALL)
 
 
@@ -36,7 +41,7 @@ class Expression:
         """Read an expression; raises LanguageError with a place in `text`."""
         if len(text) > MAX_TEXT:
             raise LanguageError("code-too-long", f"an expression is longer than {MAX_TEXT:,} characters", 1, 0, 1, 1)
-        tree = parse(text, "expression")
+        tree = _parsed(text)
         assert isinstance(tree, ast.Expression)
         _check_words(tree.body)
         return cls(text, tree.body, frozenset(_free_names(tree.body, frozenset())))
@@ -44,6 +49,17 @@ class Expression:
     def evaluate(self, names: Mapping[str, object]) -> object:
         """The value of the expression; raises LanguageError (`expression-error`, `undefined-name`)."""
         return Evaluator(names).result(self.tree)
+
+
+def _parsed(text: str) -> ast.AST:
+    try:
+        return parse(text, "expression")
+    except LanguageError as error:
+        if error.code != "not-allowed-in-code":
+            raise
+        error.code = "not-allowed-in-expression"
+        error.message = error.message.replace("in code", "in an expression")
+        raise
 
 
 def evaluate_expression(text: str, names: Mapping[str, object]) -> object:
@@ -127,6 +143,11 @@ def _refuse_traps(text: str) -> None:
     if used and closing_bracket(text, used.start(2)) == used.end(2) - 1:
         message = f"`{used[2][0]}` after `${used[1]}` is text"
         raise _misplaced(text, 0, len(text), message, f"write `$({used[1]}{used[2]})`")
+    computed = COMPUTED.fullmatch(text)
+    if computed:
+        expression = re.sub(r"\$", "", text.strip())
+        message = f"`{(computed[1] or computed[2]).strip()}` beside a `$` is text"
+        raise _misplaced(text, 0, len(text), message, f"write `$({expression})`")
 
 
 def _parts(text: str) -> Iterator[str | Piece]:
