@@ -51,7 +51,7 @@ class Written:
     def report(
         self, problems: Iterable[Problem], found: Collector, notes: Iterable[Note] = (), known: Container[str] = ()
     ) -> None:
-        """Report what `bind` found wrong, each at the argument that it is about. `known` are names that `$` has here."""
+        """Report what `bind` found wrong, each at its argument. `known` are the names that `$` has here."""
         for problem in problems:
             span, node = self.span, None
             if isinstance(problem.where, int):

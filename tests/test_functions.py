@@ -338,7 +338,7 @@ def check(call: str) -> list[tuple[str, str, str, str | None]]:
         ),
         (
             "F.dropout(x, 0.1, True, False, 1)",
-            ("too-many-arguments", "`F.dropout` takes at most 4 positional arguments, not 5", "", None),
+            ("too-many-arguments", "`F.dropout` takes at most 4 positional arguments, not 5", "", 4),
         ),
         (
             "F.gelu(x, 'tanh')",
@@ -346,10 +346,10 @@ def check(call: str) -> list[tuple[str, str, str, str | None]]:
                 "too-many-arguments",
                 "`F.gelu` takes at most 1 positional argument, not 2",
                 "give `approximate` by name",
-                None,
+                1,
             ),
         ),
-        ("x.masked_fill(m)", ("missing-argument", "`Tensor.masked_fill` needs the argument `value`", "", None)),
+        ("x.masked_fill(m)", ("missing-argument", "`Tensor.masked_fill` is missing its argument `value`", "", None)),
         (
             "F.linear(x, wieght=w)",
             ("unknown-argument", "`F.linear` has no argument `wieght`", "did you mean `weight`?", "wieght"),
@@ -410,7 +410,7 @@ def test_every_message_is_in_the_house_style() -> None:
             for problem in check_arguments(function, count, keywords, False):
                 assert not problem.message.endswith(".")
                 assert function.label in problem.message
-                assert problem.keyword is None or problem.keyword in keywords
+                assert problem.place is None or problem.place in (*keywords, *range(count))
 
 
 # --- the rest of the interface --------------------------------------------------------------------------------------

@@ -122,7 +122,10 @@ def _compiled(
 def _refuse_other_globals(code: CodeType, allowed: frozenset[str]) -> None:
     """A second fence behind the check: no compiled code reads a global that is not of the language."""
     for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL") and instruction.argval not in allowed:
+        if (
+            instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+            and instruction.argval not in allowed
+        ):
             raise AssertionError(f"compiled code reads the global {instruction.argval!r}")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

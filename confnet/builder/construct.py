@@ -43,7 +43,7 @@ __all__ = ["Built", "construct"]
 def construct(
     plan: Plan, blueprint: Blueprint, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Built:
-    """The module of a checked plan, on `device` (the default device when None) and in `dtype` (as constructed when None).
+    """The module of a checked plan, on `device` (None: the default device) and in `dtype` (None: as constructed).
 
     Raises ConfnetError where torch refuses what the checks could not see, TypeError for a dtype that parameters
     cannot have.
@@ -106,7 +106,9 @@ class _Construction:
         self.rules.run(module, plan.rules)
         definition = plan.definition
         for hook in plan.hooks:
-            names = (definition.members, definition.constants) if definition and hook.in_body else (frozenset(), frozenset(hook.constants))
+            names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset(hook.constants))
+            if definition is not None and hook.in_body:
+                names = (definition.members, definition.constants)
             assert frame is not None, "a document's root is a definition"
             frame.hooks.append((module, hook, names))
         if definition is not None and frame is not None:
@@ -214,7 +216,8 @@ class _Construction:
             raise refused("the parameter cannot be made", error, plan.span, owner.chain) from error
         init = plan.init
         if init is not None:
-            initialise_tensor(parameter, init, owner.chain, self.plain, lambda: self.init_value(module, init, parameter))
+            compute = partial(self.init_value, module, init, parameter)
+            initialise_tensor(parameter, init, owner.chain, self.plain, compute)
         return parameter
 
     def init_value(self, holder: nn.Module, init: InitPlan, tensor: torch.Tensor) -> object:
@@ -272,11 +275,13 @@ class _Construction:
             holder = module.get_submodule(owner)
             found = holder._parameters.get(leaf)
             if found is None:
-                raise ConfnetError([Diagnostic("unknown-parameter", f"there is no parameter `{path}`", span=tie.span, notes=plan.chain)])
+                message = f"there is no parameter `{path}`"
+                raise ConfnetError([Diagnostic("unknown-parameter", message, span=tie.span, notes=plan.chain)])
             ends.append((holder, leaf, found))
         (holder, leaf, left), (_, _, right) = ends
         if left.shape != right.shape:
-            message = f"`{tie.name}` of shape {list(left.shape)} cannot be tied to `{tie.to}` of shape {list(right.shape)}"
+            shapes = (list(left.shape), list(right.shape))
+            message = f"`{tie.name}` of shape {shapes[0]} cannot be tied to `{tie.to}` of shape {shapes[1]}"
             raise ConfnetError([Diagnostic("tie-shape-mismatch", message, span=tie.span, notes=plan.chain)])
         self.rules.forget(holder, leaf)
         holder._parameters[leaf] = right

@@ -76,7 +76,12 @@ class _Places:
         self.modules = dict(built.module.named_modules())
 
     def module(self, name: str) -> str:
+        """Where a module is written: the line of its name in the module around it, or of what made it."""
         while True:
+            around, _, leaf = name.rpartition(".")
+            parent = self.built.places.get(self.modules[around]) if name and around in self.modules else None
+            if parent is not None and leaf in parent.places:
+                return _place(parent.places[leaf])
             plan = self.built.places.get(self.modules[name]) if name in self.modules else None
             if plan is not None:
                 return _place(plan.span)

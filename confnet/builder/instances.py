@@ -28,8 +28,8 @@ BLUEPRINT = "_confnet_blueprint"
 _IDENTITY = "_confnet_identity"
 
 Identity = tuple[str, ...]
-"""Of a class: the identity of its definition, or the dotted name of another class, then the places of the rules that gave it
-further methods."""
+"""Of a class: the identity of its definition, or the dotted name of another class, then the places of the rules that
+gave it further methods."""
 
 _CLASSES: weakref.WeakValueDictionary[tuple[str, Identity], type[nn.Module]] = weakref.WeakValueDictionary()
 

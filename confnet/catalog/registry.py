@@ -150,7 +150,7 @@ def layer_of_class(cls: type, name: str) -> Layer:
     """A layer from its class. Raises TypeError if its constructor's signature cannot be used."""
     constructor, forward = cls.__init__, getattr(cls, "forward")  # type: ignore[misc]  # noqa: B009
     # Module's own constructor says `*args, **kwargs` and refuses all of them.
-    bare = any(is_torch_module(base) and base.__init__ is constructor for base in cls.__mro__)
+    bare = any(is_torch_module(base) and vars(base)["__init__"] is constructor for base in cls.__mro__)
     arguments, (variadic, keywords) = ((), (False, False)) if bare else _constructor(constructor)
     has_forward = getattr(forward, "__name__", "") != "_forward_unimplemented"
     return Layer(
@@ -204,7 +204,7 @@ def initializer(function: None = None, *, name: str | None = None) -> Callable[[
 @overload
 def initializer(function: _F, *, name: str | None = None) -> _F: ...
 def initializer(function: object = None, *, name: str | None = None) -> object:
-    """Register an initialiser: `fn(tensor, **arguments of the file)` fills the tensor in place. Usable as a decorator."""
+    """Register an initialiser: `fn(tensor, **arguments of the file)` fills the tensor. Usable as a decorator."""
     return DEFAULT_REGISTRY.register_in(DEFAULT_REGISTRY.initializers, function, name)
 
 

@@ -10,6 +10,7 @@ from confnet.catalog.functions import Function, check_arguments, refusal_help, t
 from confnet.catalog.functions import names as allowed_names
 from confnet.language.binding import bind
 from confnet.language.builtin_calls import BuiltinCalls
+from confnet.language.context import STEP_OF_COPIES
 from confnet.language.kinds import (
     DICT,
     NONE,
@@ -412,13 +413,14 @@ class Calls(BuiltinCalls):
         self, func: ast.Attribute, owner: Value, kind: ListKind, name: str, values: list[Value], node: ast.Call
     ) -> None:
         """Let every local that may be the list know what kinds of items it holds now."""
-        self.visit(len(self.environment) // 8)
+        self.visit(len(self.environment) // STEP_OF_COPIES)
         for value, argument in zip(values, node.args, strict=False):
             item = self.items(value, argument) if name == "extend" else value
             empty = kind.item == UNKNOWN and not owner.inside and not owner.nonempty
             joined = flat(ListKind(item.kind if empty else join_kinds([kind.item, item.kind])))
             for other, known in list(self.environment.items()):
                 if known.own & owner.own and isinstance(known.kind, ListKind):
+                    self.visit()
                     own_names = known.inside | item.labels
                     kept = joined if isinstance(joined, ListKind) else ListKind(UNKNOWN)
                     self.environment[other] = replace(known, kind=kept, inside=own_names, nonempty=True)

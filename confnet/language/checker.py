@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from confnet.catalog.functions import tensor_method
 from confnet.language.calls import GRAD_MODES, LIST_METHODS, Calls
-from confnet.language.context import Environment, TooComplex
+from confnet.language.context import STEP_OF_COPIES, Environment, TooComplex
 from confnet.language.flow import Loop, merge
 from confnet.language.kinds import NONE, UNKNOWN, Kind, ListKind, ModuleKind
 from confnet.language.names import NAMESPACES, dotted
@@ -301,9 +301,10 @@ class Checker(Calls):
 
     def _forget_items(self, owner: Value, value: Value) -> None:
         """An item was replaced: what is known of the items of that list or dict holds no more."""
-        self.visit(len(self.environment) // 8)
+        self.visit(len(self.environment) // STEP_OF_COPIES)
         for name, known in list(self.environment.items()):
-            if known.own & owner.own and any(label.role == "list" for label in known.own & owner.own):
+            if any(label.role == "list" for label in known.own & owner.own):
+                self.visit()
                 kind: Kind = ListKind(UNKNOWN) if isinstance(known.kind, ListKind) else UNKNOWN
                 self.environment[name] = replace(known, kind=kind, inside=known.inside | value.labels)
 

@@ -29,7 +29,7 @@ from confnet.language.values import (
 
 __all__ = ["Context", "TooComplex"]
 
-MAX_VISITS = 60_000  # one step takes about 10 microseconds, so that a second is the most that any body can take
+MAX_VISITS = 100_000  # one step takes about 10 microseconds, so that a second is the most that any body can take
 STEP_OF_COPIES = 64  # copying so many entries takes as long as one step
 MAX_SUGGESTIONS = 30  # different unknown names in one body: each is compared with every known one
 # Not reported where an instance cannot come: the child may be missing just because the branch is not for it.

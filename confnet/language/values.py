@@ -57,6 +57,7 @@ __all__ = [
 MAX_TUPLE = 16
 MAX_OPTIONS = 8
 MAX_TUPLE_NESTING = 4
+MAX_PARTS = 64
 
 
 class Label(NamedTuple):
@@ -176,9 +177,21 @@ def _nesting(kind: Kind) -> int:
     return 0
 
 
+def _size(kind: Kind) -> int:
+    match kind:
+        case TupleKind(items=parts) | UnionKind(options=parts):
+            return 1 + sum(map(_size, parts))
+        case ListKind(item=item):
+            return 1 + _size(item)
+        case DictKind(value=item):
+            return 1 + _size(item)
+    return 1
+
+
 def flat(kind: Kind) -> Kind:
-    """`kind`, or `unknown` where it is nested so deeply that comparing kinds would take long."""
-    return kind if _nesting(kind) < MAX_TUPLE_NESTING or holds_module(kind) else UNKNOWN
+    """`kind`, or `unknown` where it is so deep or large that comparing kinds would take long."""
+    small = _nesting(kind) < MAX_TUPLE_NESTING and _size(kind) <= MAX_PARTS
+    return kind if small or holds_module(kind) else UNKNOWN
 
 
 def tuple_kind(items: Iterable[Kind]) -> Kind:

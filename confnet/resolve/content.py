@@ -84,12 +84,13 @@ class Content:
             return
         steps = self.steps(repeat, place)
         if repeat.module is not None and pattern is not None and "$" not in pattern.text and len(steps) > 1:
+            variable = repeat.variable.text if repeat.variable is not None else "i"
             self.error(
                 "invalid-repeat",
                 f"the {len(steps)} modules of this repeat have one name, `{pattern.text}`",
                 pattern.span,
                 place,
-                help=f"make the key a pattern, such as `{pattern.text}_${repeat.variable.text if repeat.variable else 'i'}`",
+                help=f"make the key a pattern, such as `{pattern.text}_${variable}`",
             )
             steps = steps[:1]
         for step in steps:

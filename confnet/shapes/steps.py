@@ -16,10 +16,10 @@ from confnet.builder import Built
 from confnet.diagnostics import Note, Span
 from confnet.plan import ModulePlan
 
-__all__ = ["Places", "Step"]
+__all__ = ["Places", "Step", "chain", "culprit", "shapes_of"]
 
 _CALL: CodeType = nn.Module._call_impl.__code__
-_TRACED = (nn.Module._call_impl.__code__, nn.Module._wrapped_call_impl.__code__)
+MAX_NOTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +129,10 @@ def culprit(steps: list[Step]) -> tuple[Step | None, list[Step]]:
     return last, [step for step in reversed(steps[:-1])]
 
 
-def chain(steps: Iterable[Step], places: Places) -> list[Note]:
-    """Notes that tell through which modules and lines a step was reached."""
-    notes: dict[Note, None] = {}
-    for step in steps:
-        if step.module is None:
-            notes[Note(f"called from `{step.code}`", step.span)] = None
-        elif places.name(step.module) and type(step.module) is nn.Sequential:
-            continue
-    return list(notes)
+def chain(around: Iterable[Step]) -> list[Note]:
+    """Notes that tell from which lines of code a step was reached, from the inside out."""
+    notes = [Note(f"called by `{step.code}`", step.span) for step in around if step.module is None]
+    return list(dict.fromkeys(notes))[:MAX_NOTES]
 
 
 def shapes_of(values: Iterable[Any]) -> list[tuple[int, ...]]:

@@ -76,7 +76,7 @@ class _DocumentReader(ModuleReader):
                     "no-module",
                     "the document has no module",
                     self.first_key(node),
-                    "write a layer key such as `Sequential:`, a composite body (`children:`, `forward:`), or `modules:`",
+                    "write a layer key such as `Sequential:`, a body (`children:`, `forward:`), or `modules:`",
                 )
         return self.validated(Document, values, node)
 
