@@ -158,11 +158,19 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
 SHARED_TEXT_FROM = 6
 
 
+def _is_another_word(one: str, two: str) -> bool:
+    """Whether two words of three letters differ as words do (`pop`, `pow`), and not by a slip or a digit."""
+    differing = [pair for pair in zip(one, two, strict=False) if pair[0] != pair[1]]
+    if len(one) != len(two):
+        return one[0] != two[0]
+    return len(differing) == 1 and not any(letter.isdigit() for letter in differing[0])
+
+
 def _slips(one: str, two: str) -> int | None:
     """How many slips lie between two words, or None where they are too many for words of this length."""
     longer = max(len(one), len(two))
     most = 0 if longer < 3 else 1 if longer < 6 else 2
-    if abs(len(one) - len(two)) > most or (longer == 3 and one[0] != two[0] and sorted(one) != sorted(two)):
+    if abs(len(one) - len(two)) > most or (longer == 3 and _is_another_word(one, two)):
         return None
     before: list[int] = []
     row = list(range(len(two) + 1))

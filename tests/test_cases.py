@@ -35,7 +35,7 @@ NOT_IN_A_FILE = {
     "include-without-folder": "a text has no folder: tests below",
     "no-root": "a file of definitions is right until it is built: tests below",
     "code-too-long": "needs 10,000 parts: tests below",
-    "code-too-complex": "needs so much code that its check takes seconds: tests below, with a smaller limit",
+    "code-too-complex": "needs so much code that its check takes a second: tests below, with a smaller limit",
 }
 """Codes that no case of this folder can show, and why."""
 

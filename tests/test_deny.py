@@ -178,6 +178,24 @@ ASKING: list[tuple[str, str]] = [
     ("return encode(x)(x)", "not-callable"),
 ]
 
+# --- constants that take all time or memory ------------------------------------------------------------------------
+
+CONSTANTS: list[tuple[str, str]] = [
+    ("return 9 ** 9 ** 9", "expression-error"),
+    ("return 2.0 ** 5000", "expression-error"),
+    ("return 1 << 10 ** 9", "expression-error"),
+    ("return [0] * 10 ** 12", "expression-error"),
+    ("return 10 ** 12 * [x]", "expression-error"),
+    ("return (0,) * 10 ** 12", "expression-error"),
+    ("return (x,) * 10 ** 12", "expression-error"),
+    ("return range(10 ** 18)", "expression-error"),
+    ("return [i for i in range(0, 10 ** 9)]", "expression-error"),
+    ("for i in range(-(10 ** 9), 1):\n    x = x + i\nreturn x", "expression-error"),
+    ("return 'a' * 10 ** 10", "invalid-operand"),
+    ("t = 'a'\nreturn t * 10 ** 10", "invalid-operand"),
+    ("return 2 * ('a' + 'b')", "invalid-operand"),
+]
+
 # --- modules --------------------------------------------------------------------------------------------------------
 
 MODULES: list[tuple[str, str]] = [
@@ -422,7 +440,7 @@ def _named(cases: list[tuple[str, str]]) -> list[object]:
     return [pytest.param(body, expected, id=body.replace("\n", "; ")) for body, expected in cases]
 
 
-@pytest.mark.parametrize(("body", "expected"), _named(REACHING + ASKING + MODULES + ALIASES))
+@pytest.mark.parametrize(("body", "expected"), _named(REACHING + ASKING + CONSTANTS + MODULES + ALIASES))
 def test_code_is_refused_for_the_right_reason(body: str, expected: str) -> None:
     assert expected in errors(body)
 

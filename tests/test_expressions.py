@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confnet.diagnostics import closest
 from confnet.language.expressions import Expression, Template, evaluate_expression
 from confnet.language.grammar import LanguageError
 from confnet.plan import DTypeName, LayerName
@@ -319,3 +320,44 @@ def test_arithmetic_is_that_of_python(a: int, b: int, op: str) -> None:
     else:
         assert made == expected
         assert type(made) is type(expected)
+
+
+# --- suggestions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "candidates", "meant"),
+    [
+        ("kye", ["key", "detach"], "key"),
+        ("bn2", ["bn1", "conv"], "bn1"),
+        ("fc", ["fc1"], "fc1"),
+        ("reul", ["relu", "elu"], "relu"),
+        ("wieght", ["weight", "bias"], "weight"),
+        ("kernal_size", ["kernel_size", "stride"], "kernel_size"),
+        ("Hidden", ["hidden"], "hidden"),
+        ("hidden_dims", ["hidden_size"], "hidden_size"),
+        ("print", ["int"], None),
+        ("sin", ["min"], None),
+        ("pop", ["pow"], None),
+        ("map", ["max"], None),
+        ("x", ["y"], None),
+        ("decod", ["encode"], None),
+        ("anything", [], None),
+    ],
+)
+def test_closest(word: str, candidates: list[str], meant: str | None) -> None:
+    assert closest(word, candidates) == meant
+
+
+@pytest.mark.parametrize("text", ["2*$n", "$n*$n", "$n + 1", "1 - $n", "$n ** 2", "2.5 * $n", "$n // 2"])
+def test_arithmetic_outside_of_an_expression_is_told(text: str) -> None:
+    with pytest.raises(LanguageError) as caught:
+        Template.parse(text)
+    assert caught.value.code == "misplaced-dollar"
+    repair = caught.value.help.removeprefix("write `").removesuffix("`")
+    assert Template.parse(repair).evaluate({"n": 3}) is not None
+
+
+@pytest.mark.parametrize("text", ["layer-$n", "$n-1", "layers.*.$n", "2.*.$n", "$n/$n", "x$n*3", "a $n * b"])
+def test_signs_in_names_and_globs_are_text(text: str) -> None:
+    assert Template.parse(text).evaluate({"n": 3}) == text.replace("$n", "3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import replace
 from typing import Any
@@ -423,3 +424,78 @@ def test_refused_text_is_answered_with_its_own_diagnostics() -> None:
     parsed = parse_code(code("while x: pass"))
     assert not parsed.ok
     assert check_code(parsed, SCOPE).diagnostics == parsed.diagnostics
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def loops(depth: int, body: str) -> str:
+    """`body` inside so many loops, over `x` and what is in it."""
+    heads = [f"for a{i} in {f'a{i - 1}' if i else 'x'}:" for i in range(depth)]
+    lines = [*("  " * i + head for i, head in enumerate(heads)), *("  " * depth + line for line in body.split("\n"))]
+    return "\n".join([*lines, "return x"])
+
+
+def chain(length: int) -> str:
+    """Locals that hand a value on, so that each round of a loop tells the check something new."""
+    return "\n".join([*(f"b{i} = b{i + 1}" for i in range(length)), f"b{length} = weight"])
+
+
+SLOW: dict[str, str] = {
+    "loops": loops(20, "x = x + a19"),
+    "chain": "".join(f"b{i} = x\n" for i in range(1001)) + loops(1, chain(1000)),
+    "chain in loops": "".join(f"b{i} = x\n" for i in range(301)) + loops(19, chain(300)),
+    "aliases of a list": "l = []\n" + "".join(f"c{i} = l\n" for i in range(800)) + "l.append(x)\n" * 800 + "return x",
+    "replaced items": "l = [x]\n" + "".join(f"c{i} = l\n" for i in range(800)) + "l[0] = x\n" * 800 + "return x",
+    "branches": "".join(f"c{i} = x\n" for i in range(1400))
+    + "".join(f"if x is None:\n  y{i} = x\n" for i in range(500))
+    + "return x",
+    "unknown names": "".join(f"name{i} = x\n" for i in range(900))
+    + "".join(f"y = unknown_name{i}\n" for i in range(1500))
+    + "return x",
+    "tuples of tuples": "t = x\n" + f"t = ({'t, ' * 16} if x is None else t, {'t, ' * 15})\n" * 100 + "return x",
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_any_body_is_judged_soon(name: str) -> None:
+    started = time.process_time()
+    errors(SLOW[name])
+    assert time.process_time() - started < 5  # about one second, on a machine that does nothing else
+
+
+def test_nested_loops_are_checked_and_not_given_up() -> None:
+    """The rounds of loops in loops add up, they do not multiply."""
+    assert check(loops(20, "x = x + a19")).ok
+    assert errors("y = x\n" + loops(12, "y.zero_()\ny = weight")) == {"changes-module-state"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        loops(21, "x = x + 1"),
+        "\n".join(" " * i + "with torch.no_grad():" for i in range(21)) + "\n" + " " * 21 + "x = x + 1\nreturn x",
+        "\n".join(" " * i + "if x is None:" for i in range(120)) + "\n" + " " * 120 + "x = x + 1\nreturn x",
+    ],
+)
+def test_what_python_cannot_nest_is_told(text: str) -> None:
+    assert errors(text) == {"code-too-deep"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "return x" + "[0]" * 95,
+        "return x" + " + x" * 95,
+        "return " + "(x, " * 88 + "x" + ")" * 88,
+        "return " + "[" * 88 + "x" + " for q in x]" * 88,
+        "return [x " + "for q in x " * 95 + "]",
+        "return (" + "x, " * 4900 + ")",
+        "\n".join(" " * i + "if x is None:" for i in range(90)) + "\n" + " " * 90 + "x = x + 1\nreturn x",
+        "if x is None:\n  x = x + 1\n" + "elif x is None:\n  x = x + 1\n" * 80 + "return x",
+        loops(20, "x = x + 1"),
+    ],
+)
+def test_what_is_accepted_can_be_compiled(text: str) -> None:
+    assert errors(text) == set()
+    function(text)

@@ -229,7 +229,7 @@ class Calls(BuiltinCalls):
         target = self.tolerated_callee(node.args[0])
         if not modules_of(target.kind):
             if len(self.collector.found) == known:
-                message = f"`{self.source(node.args[0])}` is no child of the module: `checkpoint` calls nothing else"
+                message = f"`checkpoint` calls a child of the module, not `{self.source(node.args[0])}`"
                 self.report(node.args[0], "not-callable", message)
             self.argument_values(node, skip=1)
             return BROKEN

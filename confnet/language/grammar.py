@@ -182,7 +182,8 @@ def _syntax_error(error: SyntaxError, text: str, shift: int) -> LanguageError:
     line = min(max(error.lineno or 1, 1), len(lines))
     if any(words in error.msg for words in ("too many statically nested", "too many levels of indentation")):
         width = len(lines[line - 1])
-        return LanguageError("code-too-deep", "code is nested too deeply", line, _indent(lines[line - 1]), line, width)
+        place = (line, _indent(lines[line - 1]), line, width)
+        return LanguageError("code-too-deep", "code is nested too deeply", *place, "move the inner loops into a method")
     if "indent" in error.msg:  # Python points before the statement
         column, end_column = _indent(lines[line - 1]), len(lines[line - 1].rstrip())
     else:

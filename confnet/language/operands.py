@@ -157,6 +157,8 @@ class Operands(Items):
             self.report(node, "function-as-value", f"`{path}` can only be called")
             return BROKEN
         near = self.suggestion(name, DTYPES) if space == "torch" else ""
+        if name in MATH_NUMBERS and space != "math":
+            near = f"did you mean `math.{name}`?"
         self.report(node, "unknown-attribute", f"`{path}` cannot be read in code", near)
         return BROKEN
 
@@ -246,10 +248,11 @@ class Operands(Items):
         """The value of `left op right`."""
         kinds = [option for side in (left, right) for option in options(side.kind)]
         formats = any(isinstance(side.static, str) and "%" in side.static for side in (left, right))
-        if TEXT in kinds and not isinstance(op, ast.Add) and not formats:  # formats are refused where they stand
+        refused = TEXT in kinds and not isinstance(op, ast.Add)
+        if refused and not formats:  # formats are refused where they stand
             reason = "a format string can take all memory" if isinstance(op, ast.Mod) else "text can be joined with `+`"
             self.report(node, "invalid-operand", "this operator does not take text in code", reason)
-        if settled(left) and settled(right):
+        if settled(left) and settled(right) and not refused:
             try:
                 static = binary(op, left.static, right.static)
             except TypeError:

@@ -132,8 +132,8 @@ def _choices(contract: ValueContract, module: nn.Module) -> list[_Tensor | _Plai
         keys = dict.fromkeys(key for m in module.modules() if isinstance(m, nn.ModuleDict) for key in m)
         if keys:
             return [_Plain(key) for key in keys]
-    what = "a shape" if contract.type in (None, "tensor") else "a default"
-    raise Unchecked(f"the input `{contract.name}` has no {what.removeprefix('a ')}")
+    missing = "shape" if contract.type in (None, "tensor") else "item shape" if contract.type == "list" else "default"
+    raise Unchecked(f"the input `{contract.name}` has no {missing}")
 
 
 def _frozen(value: Any) -> Any:

@@ -1,0 +1,9 @@
+"""Shapes: a model is run on meta, at several sizes, before anyone runs it with data.
+
+Torch's own rules decide. What comes out is said in the symbolic sizes of the file, found by comparing the runs.
+"""
+
+from confnet.shapes.report import Condition, ShapeReport, ValueShape
+from confnet.shapes.stage import check_shapes
+
+__all__ = ["Condition", "ShapeReport", "ValueShape", "check_shapes"]

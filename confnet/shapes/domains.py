@@ -1,0 +1,236 @@
+"""Which sizes a model works at: found by running it, and said as conditions such as `H >= 7`.
+
+The sizes that a contract leaves open mean any integer from 2 up (a batch normalisation in training needs more than
+one value). Where a model needs more than that, bounds, steps and equalities of sizes are found one symbol at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from confnet.shapes.forms import Point
+
+__all__ = ["Domain", "Domains", "Tie", "explore", "first_points", "probe_points"]
+
+SMALLEST = 2
+MAX_STEP = 64
+FAR = (37, 129, 515)
+BEYOND = 1031
+_SPREAD = (3, 67, 20, 131, 41, 9, 260, 90, 5, 33, 187, 52)
+_ODD = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The sizes that one symbol may have: `low`, `low + step`, ... up to `high`, which is open if None.
+
+    `below`, `above` and `between` are points just outside, to tell why they are not inside.
+    """
+
+    low: int = SMALLEST
+    high: int | None = None
+    step: int = 1
+    below: Point | None = None
+    above: Point | None = None
+    between: Point | None = None
+
+    def nth(self, index: int) -> int:
+        """Some size of the domain."""
+        if self.high is not None:
+            return self.low + self.step * (index % ((self.high - self.low) // self.step + 1))
+        return self.low + self.step * index
+
+    def __contains__(self, value: int) -> bool:
+        return value >= self.low and (self.high is None or value <= self.high) and (value - self.low) % self.step == 0
+
+    def texts(self, symbol: str) -> Iterator[tuple[str, Point | None]]:
+        """The conditions on the symbol, each with a point that breaks it."""
+        if self.step > 1:
+            rest = self.low % self.step
+            if rest == 0:
+                yield f"{symbol} % {self.step} == 0", self.between
+            else:
+                yield f"{symbol} % {self.step} == {rest}", self.between
+        first = next(value for value in range(SMALLEST, SMALLEST + self.step) if (value - self.low) % self.step == 0)
+        if self.low > first:
+            yield f"{symbol} >= {self.low}", self.below
+        if self.high is not None:
+            yield f"{symbol} <= {self.high}", self.above
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A size that follows another: `symbol == other + shift`. `broken` is a point where it does not."""
+
+    symbol: str
+    other: str
+    shift: int
+    broken: Point
+
+    @property
+    def text(self) -> str:
+        """The condition as code."""
+        shift = "" if not self.shift else f" + {self.shift}" if self.shift > 0 else f" - {-self.shift}"
+        return f"{self.symbol} == {self.other}{shift}"
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """The sizes of all symbols. `fixed` are symbols with one size, `odd` points inside that fail all the same."""
+
+    domains: Mapping[str, Domain]
+    ties: tuple[Tie, ...] = ()
+    fixed: Mapping[str, Point] | None = None
+    odd: tuple[Point, ...] = ()
+
+    def sample(self, index: int) -> dict[str, int]:
+        """The point of an index: all symbols differ, and each takes on near and far sizes."""
+        point = {}
+        for place, (symbol, domain) in enumerate(self.domains.items()):
+            spread = _SPREAD[(index + 5 * place) % len(_SPREAD)]
+            point[symbol] = domain.nth(spread + 7 * place + 11 * (index // len(_SPREAD)))
+        for tie in self.ties:
+            point[tie.symbol] = point[tie.other] + tie.shift
+        return point
+
+    def __contains__(self, point: Point) -> bool:
+        tied = {tie.symbol for tie in self.ties}
+        return all(point[s] in d for s, d in self.domains.items() if s not in tied) and all(
+            point[tie.symbol] == point[tie.other] + tie.shift for tie in self.ties
+        )
+
+
+def first_points(symbols: Sequence[str], hints: Sequence[int]) -> Iterator[dict[str, int]]:
+    """Points to begin with, small ones first, until one works."""
+    yield {symbol: 3 + 2 * place for place, symbol in enumerate(symbols)}
+    scales = [8, 32, 64, 4, 16, 128, 256]
+    for scale in scales:
+        yield {symbol: scale * (place + 1) for place, symbol in enumerate(symbols)}
+    for size in (*hints, 2, 16, 33, 64, 96, 120, 224, 840):
+        yield dict.fromkeys(symbols, size)
+    for scale in (17, 65, 97):
+        yield {symbol: scale + 2 * place for place, symbol in enumerate(symbols)}
+    if len(symbols) > 1:
+        mixed = [*hints[:4], 3, 8, 64, 224]
+        for index in range(60):
+            yield {symbol: mixed[(index * (2 * place + 1) + place) % len(mixed)] for place, symbol in enumerate(symbols)}
+
+
+def probe_points(symbols: Sequence[str], beyond: Sequence[int]) -> list[dict[str, int]]:
+    """Points at which a model without conditions works: the smallest, odd ones, far ones."""
+    places = list(enumerate(symbols))
+    points = [dict.fromkeys(symbols, SMALLEST)]
+    points += [{symbol: _ODD[(place + shift) % len(_ODD)] for place, symbol in places} for shift in (0, 3)]
+    points += [{symbol: far + 6 * place for place, symbol in places} for far in FAR[:2]]
+    points += [{symbol: far + 6 * place for place, symbol in places} for far in beyond]
+    return points
+
+
+def explore(
+    symbols: Sequence[str], base: Point, works: Callable[[Point], bool], beyond: Sequence[int]
+) -> Domains:
+    """The domains of all symbols around a point that works."""
+    if all(works(point) for point in probe_points(symbols, beyond)):
+        return Domains({symbol: Domain() for symbol in symbols})
+    domains: dict[str, Domain] = {}
+    single: list[str] = []
+    for symbol in symbols:
+        found = _of_one(symbol, base, works, beyond)
+        if found is None:
+            single.append(symbol)
+            found = Domain(base[symbol], base[symbol])
+        domains[symbol] = found
+    ties = []
+    for one, other in combinations(single, 2):
+        if other in {tie.symbol for tie in ties} or one in {tie.symbol for tie in ties}:
+            continue
+        if all(works({**base, one: base[one] + by, other: base[other] + by}) for by in (1, 2, 5)):
+            ties.append(Tie(other, one, base[other] - base[one], {**base, other: base[other] + 1}))
+    for tie in ties:
+        pair = _of_pair(tie, base, works, beyond)
+        domains[tie.other] = pair
+        domains[tie.symbol] = pair
+    free = {tie.symbol for tie in ties} | {tie.other for tie in ties}
+    fixed = {symbol: {**base, symbol: base[symbol] + 1} for symbol in single if symbol not in free}
+    found_domains = Domains(domains, tuple(ties), fixed)
+    candidates = [*probe_points(symbols, beyond), *(found_domains.sample(index) for index in range(4))]
+    odd = tuple(point for point in candidates if point in found_domains and not works(point))
+    return replace(found_domains, odd=odd)
+
+
+def _of_pair(tie: Tie, base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domain:
+    """The domain of a symbol and the one that follows it."""
+    along = lambda point: works({**point, tie.symbol: point[tie.other] + tie.shift})  # noqa: E731
+    return _of_one(tie.other, base, along, beyond) or Domain(base[tie.other], base[tie.other])
+
+
+def _of_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domain | None:
+    """The domain of one symbol while the others stay; None where it has the one size only."""
+
+    def at(value: int) -> dict[str, int]:
+        return {**base, symbol: value}
+
+    def good(value: int) -> bool:
+        return works(at(value))
+
+    start = base[symbol]
+    step = next((by for by in range(1, MAX_STEP + 1) if good(start + by) and good(start + 2 * by)), None)
+    if step is None:
+        return _bounded_above(start, at, good)
+    between = at(start + 1) if step > 1 else None
+    inside = list(range(start, SMALLEST - 1, -step))
+    low, below = start, None
+    wrong = _first(inside, lambda value: not good(value))
+    if wrong is not None:
+        low, below = inside[wrong - 1], at(inside[wrong])
+    else:
+        low = inside[-1]
+    high, above = _upper(start, step, at, good, beyond)
+    return Domain(low, high, step, below, above, between)
+
+
+def _bounded_above(start: int, at: Callable[[int], dict[str, int]], good: Callable[[int], bool]) -> Domain | None:
+    """The domain of a symbol whose size cannot grow: what is below, if anything."""
+    step = next((by for by in range(1, MAX_STEP + 1) if start - by >= SMALLEST and good(start - by)), None)
+    if step is None:
+        return None
+    high = start + step if good(start + step) else start
+    inside = list(range(high, SMALLEST - 1, -step))
+    wrong = _first(inside, lambda value: not good(value))
+    low = inside[wrong - 1] if wrong is not None else inside[-1]
+    below = at(inside[wrong]) if wrong is not None else None
+    return Domain(low, high, step, below, at(high + step), at(high - 1) if step > 1 else None)
+
+
+def _upper(
+    start: int, step: int, at: Callable[[int], dict[str, int]], good: Callable[[int], bool], beyond: Sequence[int]
+) -> tuple[int | None, Point | None]:
+    """The largest size, if going far finds an end."""
+    last = start
+    for far in sorted({*FAR, *beyond}):
+        value = start + step * max(1, (far - start + step - 1) // step)
+        if value <= last:
+            continue
+        if not good(value):
+            values = list(range(last, value + 1, step))
+            wrong = _first(values, lambda v: not good(v))
+            assert wrong is not None
+            return values[wrong - 1], at(values[wrong])
+        last = value
+    return None, None
+
+
+def _first(values: Sequence[int], wrong: Callable[[int], bool]) -> int | None:
+    """The place of the first wrong value, where all after it are wrong too; None where the last is right."""
+    if not values or not wrong(values[-1]):
+        return None
+    low, high = 0, len(values) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if wrong(values[middle]):
+            high = middle
+        else:
+            low = middle
+    return high
