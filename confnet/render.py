@@ -1,4 +1,4 @@
-"""Diagnostics to text, for a person, or to JSON, for a program.
+"""Diagnostics to text, for a person, or to JSON, SARIF or GitHub's workflow commands, for a program.
 
 Files are not trusted: whatever of them reaches the text is made `printable` first, so that no file can speak to
 the terminal. Standard library only.
@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import PurePath
 from typing import Any, Final
+from urllib.parse import quote
 
 from confnet.diagnostics import Diagnostic, Note, Span
 
-__all__ = ["as_data", "printable", "render_json", "render_text", "summary"]
+__all__ = ["as_data", "printable", "render_github", "render_json", "render_sarif", "render_text", "summary"]
 
 EXCERPT_WIDTH: Final = 120
 """Columns of an excerpt; a longer line is cut to a window around what is underlined."""
@@ -59,6 +61,140 @@ def _span_data(span: Span | None) -> dict[str, Any] | None:
 def render_json(diagnostics: Iterable[Diagnostic], ok: bool) -> str:
     """One JSON document: `{"ok": ..., "diagnostics": [...]}`, in ASCII, so that any stream can carry it."""
     return json.dumps({"ok": ok, "diagnostics": [as_data(diagnostic) for diagnostic in diagnostics]}, indent=2)
+
+
+# --- SARIF ----------------------------------------------------------------------------------------------------------
+
+_SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+
+
+def render_sarif(
+    diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], pages: Mapping[str, str], version: str
+) -> str:
+    """One SARIF 2.1.0 log, in ASCII, with a rule for each code that occurs.
+
+    `sources` gives each place the text of its line, `pages` the Markdown page of a code, whose first paragraph is the rule's
+    short description; a code without a page is described by its name. `version` is that of confnet.
+    """
+    found = list(diagnostics)
+    codes = sorted({diagnostic.code for diagnostic in found})
+    run = {
+        "tool": {"driver": {"name": "confnet", "version": version, "rules": [_rule(c, pages.get(c)) for c in codes]}},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(diagnostic, codes.index(diagnostic.code), sources) for diagnostic in found],
+    }
+    return json.dumps({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _rule(code: str, page: str | None) -> dict[str, Any]:
+    name = "".join(word.capitalize() for word in code.split("-"))
+    if page is None:
+        return {"id": code, "name": name, "shortDescription": {"text": code}}
+    paragraph = page.split("\n\n")[1] if "\n\n" in page else page
+    return {
+        "id": code,
+        "name": name,
+        "shortDescription": {"text": " ".join(paragraph.split())},
+        "help": {"text": page, "markdown": page},
+    }
+
+
+def _result(diagnostic: Diagnostic, rule: int, sources: Mapping[str, str]) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": diagnostic.code,
+        "ruleIndex": rule,
+        "level": diagnostic.severity,
+        "message": {"text": "\n".join(_report_lines(diagnostic))},
+        "locations": [],
+    }
+    location: dict[str, Any] = {}
+    if diagnostic.span is not None and _is_file(diagnostic.span.file):
+        location["physicalLocation"] = _physical(diagnostic.span, sources)
+    if diagnostic.path:
+        location["logicalLocations"] = [{"fullyQualifiedName": printable(diagnostic.path)}]
+    if location:
+        result["locations"].append(location)
+    related = [note for note in diagnostic.notes if note.span is not None and _is_file(note.span.file)]
+    if related:
+        result["relatedLocations"] = [
+            {
+                "id": number,
+                "message": {"text": "\n".join(_printable_lines(note.message))},
+                "physicalLocation": _physical(note.span, sources),
+            }
+            for number, note in enumerate(related)
+            if note.span is not None
+        ]
+    return result
+
+
+def _physical(span: Span, sources: Mapping[str, str]) -> dict[str, Any]:
+    region = {
+        "startLine": span.line,
+        "startColumn": span.column,
+        "endLine": span.end_line,
+        "endColumn": span.end_column,  # the column after the last character, as in a span
+    }
+    location: dict[str, Any] = {"artifactLocation": {"uri": _uri(span.file)}, "region": region}
+    lines = sources.get(span.file, "").splitlines()
+    if 1 <= span.line <= len(lines):
+        snippet = {"text": printable(lines[span.line - 1])}
+        location["contextRegion"] = {"startLine": span.line, "snippet": snippet}
+    return location
+
+
+def _uri(file: str) -> str:
+    """A file's name as a URI: absolute if the name is, else relative to where the command ran."""
+    path = PurePath(file)
+    if path.is_absolute():
+        return path.as_uri()
+    return quote(path.as_posix(), errors="surrogateescape")
+
+
+def _is_file(name: str) -> bool:
+    """Whether a span's file is one on disk, and not a caller's text (`<args>`, `<stdin>`)."""
+    return not (name.startswith("<") and name.endswith(">"))
+
+
+def _report_lines(diagnostic: Diagnostic) -> Iterable[str]:
+    """A diagnostic in full for who shows no more than a text, but not the place that a report has a field for."""
+    yield from _printable_lines(diagnostic.message + (f" ({diagnostic.label})" if diagnostic.label else ""))
+    if diagnostic.span is not None and not _is_file(diagnostic.span.file):
+        yield f"at: {printable(str(diagnostic.span))}"
+    for note in diagnostic.notes:
+        yield from _printable_lines(f"note: {_note(note)}")
+    if diagnostic.help:
+        yield from _printable_lines(f"help: {diagnostic.help}")
+
+
+# --- GitHub ---------------------------------------------------------------------------------------------------------
+
+_GITHUB_COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
+
+
+def render_github(diagnostics: Iterable[Diagnostic]) -> str:
+    """A workflow command for each diagnostic, one a line, which a GitHub Action shows beside the changed lines."""
+    return "\n".join(_github_command(diagnostic) for diagnostic in diagnostics)
+
+
+def _github_command(diagnostic: Diagnostic) -> str:
+    properties: dict[str, object] = {}
+    span = diagnostic.span
+    if span is not None and _is_file(span.file):
+        properties = {"file": PurePath(span.file).as_posix(), "line": span.line, "col": span.column}
+        if span.end_line == span.line:  # GitHub takes columns only within one line
+            properties |= {"endLine": span.end_line, "endColumn": span.end_column}
+    properties["title"] = f"confnet {diagnostic.code}"
+    given = ",".join(f"{name}={_github_property(printable(str(value)))}" for name, value in properties.items())
+    return f"::{_GITHUB_COMMANDS[diagnostic.severity]} {given}::{_github_data(chr(10).join(_report_lines(diagnostic)))}"
+
+
+def _github_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _github_property(text: str) -> str:
+    return _github_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 # --- text -----------------------------------------------------------------------------------------------------------

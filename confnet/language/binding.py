@@ -74,7 +74,12 @@ def _bind_keywords(
     for keyword in keywords:
         name = keyword.arg or ""
         if name in bound.arguments:
-            problem = Problem(keyword, "duplicate-argument", f"`{name}` of `{label}` is given by position and by name", "remove one of them")
+            problem = Problem(
+                keyword,
+                "duplicate-argument",
+                f"`{name}` of `{label}` is given by position and by name",
+                "remove one of them",
+            )
             bound.problems.append(problem)
         elif name in known:
             bound.arguments[name] = keyword.value

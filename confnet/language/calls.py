@@ -348,9 +348,7 @@ class Calls(BuiltinCalls):
         self.report(func, code, reason)
         return BROKEN
 
-    def _tensor_method(
-        self, node: ast.Call, func: ast.Attribute, owner: Value, kind: Kind, name: str
-    ) -> Value:
+    def _tensor_method(self, node: ast.Call, func: ast.Attribute, owner: Value, kind: Kind, name: str) -> Value:
         method = tensor_method(name)
         if owner.broken or method is None:
             self.refused_arguments(node)

@@ -415,9 +415,11 @@ def _excess(error: Exception) -> str:
 
 def _namespaces_of(name: str) -> str:
     """The longer names that a bare name may be short for, in backticks; empty where there is none."""
-    found = [f"F.{name}"] if functional(name) else []
-    if torch_function(name) or name in DTYPES:
-        found = [f"torch.{name}"] if not found else found
+    found: list[str] = []
+    if functional(name):
+        found.append(f"F.{name}")
+    elif torch_function(name) or name in DTYPES:
+        found.append(f"torch.{name}")
     if name in MATH_NAMES:
         found.append(f"math.{name}")
     return " or ".join(f"`{path}`" for path in found)

@@ -209,7 +209,10 @@ def _upper(
 ) -> tuple[int | None, Point | None]:
     """The largest size, if going far finds an end."""
     last = start
-    for far in sorted({*FAR, *beyond}):
+    furthest = start + step * max(1, (max(*FAR, *beyond) - start) // step)
+    if good(furthest):
+        return None, None
+    for far in sorted({*FAR, *beyond, furthest}):
         value = start + step * max(1, (far - start + step - 1) // step)
         if value <= last:
             continue

@@ -18,7 +18,7 @@ Point = Mapping[str, int]
 """A value for each symbolic size."""
 
 MAX_DIVISOR = 512
-MAX_FACTOR = 64
+MAX_FACTOR = 32
 MAX_NUMERATOR = 16
 MAX_CANDIDATES = 64
 MAX_LIBRARY = 14
@@ -50,6 +50,11 @@ class Form:
         values = [base.at(point) for base in self.bases]
         inner = sum(values) if self.is_sum else prod(values)
         return self.k * ((self.m * inner + self.c) // self.d) + self.e
+
+    @property
+    def size(self) -> int | str:
+        """The function as a size of a shape: a number where it is constant."""
+        return self.text if self.symbol or self.bases else self.e
 
     @property
     def text(self) -> str:
@@ -203,11 +208,13 @@ def _of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> Iterato
         e = first - m * low
         if all(m * u + e == v for u, v in pairs):
             yield Form(bases=(base,), m=m, e=e)
-    for d in range(2, min(MAX_DIVISOR, run) + 1):
-        for k in range(max(1, (rise * d) // (run + d)), (rise * d) // max(run - d, 1) + 2):
-            if k > MAX_FACTOR:
-                break
-            yield from _floored(base, pairs, m=1, d=d, k=k)
+    common = gcd(*(v - first for _, v in pairs))
+    for k in range(1, MAX_FACTOR + 1):
+        # k*((s + c)//d) rises by less than k more or less than k*run/d.
+        most = MAX_DIVISOR if rise <= k else min(MAX_DIVISOR, k * run // (rise - k) + 1)
+        for d in range(max(2, k * run // (rise + k)), min(most, run) + 1):
+            if common % k == 0:
+                yield from _floored(base, pairs, m=1, d=d, k=k)
             if 1 < k <= MAX_NUMERATOR and d <= MAX_NUMERATOR and gcd(k, d) == 1:
                 yield from _floored(base, pairs, m=k, d=d, k=1)
 
@@ -217,6 +224,13 @@ def _floored(base: Form, pairs: Sequence[tuple[int, int]], *, m: int, d: int, k:
     e = pairs[0][1] % k
     if any(v % k != e for _, v in pairs):
         return
-    bounds = [((v - e) // k * d - m * u) for u, v in pairs]
-    for c in range(max(bounds), min(bounds) + d):
+    lowest, highest = None, None
+    for u, v in pairs:
+        bound = (v - e) // k * d - m * u
+        lowest = bound if lowest is None else max(lowest, bound)
+        highest = bound if highest is None else min(highest, bound)
+        if lowest >= highest + d:
+            return
+    assert lowest is not None and highest is not None
+    for c in range(lowest, highest + d):
         yield Form(bases=(base,), m=m, c=c, d=d, k=k, e=e)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import torch.utils._device
 from torch.overrides import TorchFunctionMode
 
 from confnet.shapes.operands import OperandError, check_operands, tensors_in
 
-__all__ = ["IndexRangeError", "Memory", "Recorder"]
+__all__ = ["IndexRangeError", "Memory", "Recorder", "description", "fresh", "is_new", "key_of"]
 
 Function = Callable[..., Any]
 
@@ -39,6 +41,8 @@ _SAME_VALUES = frozenset(
     __getitem__ t mT swapaxes movedim repeat detach narrow select index_select unbind chunk split flip roll tile ravel
     view_as reshape_as squeeze_ unsqueeze_""".split()
 )
+_COMPILED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
+_constructors = torch.utils._device._device_constructors
 _UPDATE_STATISTICS = frozenset({"batch_norm", "instance_norm"})
 
 
@@ -82,23 +86,30 @@ class Recorder(TorchFunctionMode):
     # --- memory ---------------------------------------------------------------------------------------------------
 
     def run(self, func: Function, name: str, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        smaller = _smaller(name, args)
+        if smaller is not None:  # the sizes that are left out neither fail nor show in the result
+            self.run_whole(func, name, (smaller, *args[1:]), keywords)
+            return torch.empty_like(args[0])
+        return self.run_whole(func, name, args, keywords)
+
+    def run_whole(self, func: Function, name: str, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         if func in self.memory.unsuited:
-            return func(*args, **keywords)
+            return _called(func, args, keywords)
         try:
-            key = (func, _key(args), _key(tuple(sorted(keywords.items()))))
+            key = (func, key_of(args), key_of(tuple(sorted(keywords.items()))))
             hash(key)
         except TypeError:
-            return func(*args, **keywords)
+            return _called(func, args, keywords)
         if key in self.memory.results:
-            return _fresh(self.memory.results[key])
+            return fresh(self.memory.results[key])
         given = tensors_in((*args, *keywords.values()))
         versions = [tensor._version for tensor in given]
-        result = func(*args, **keywords)
-        if not _is_new(result, given):
+        result = _called(func, args, keywords)
+        if not is_new(result, given):
             if not isinstance(result, torch.Tensor | tuple | list):
                 self.memory.unsuited.add(func)
         elif name in _UPDATE_STATISTICS or versions == [tensor._version for tensor in given]:
-            self.memory.results[key] = _description(result)
+            self.memory.results[key] = description(result)
         return result
 
     # --- ranges of indices ----------------------------------------------------------------------------------------
@@ -134,16 +145,38 @@ class Recorder(TorchFunctionMode):
             self.bound(result, min(values[0], values[-1]), max(values[0], values[-1]) + 1)
 
 
-def _key(value: Any) -> Any:
+def _called(func: Function, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+    """The call itself. Torch's compiled functions need no further looks at what they are given."""
+    if not isinstance(func, _COMPILED) or func in _constructors():
+        return func(*args, **keywords)
+    with torch._C.DisableTorchFunction():
+        return func(*args, **keywords)
+
+
+def _smaller(name: str, args: tuple[Any, ...]) -> torch.Tensor | None:
+    """The operand of a normalisation with the sizes left out that it does not care about; None for other calls."""
+    if not args or not isinstance(args[0], torch.Tensor):
+        return None
+    operand, shape = args[0], args[0].shape
+    if name == "batch_norm" and len(shape) >= 2 and operand.numel() >= 2 * shape[1] > 0:
+        return operand.new_empty((2, shape[1], *([1] * (len(shape) - 2))))
+    if name == "layer_norm" and len(args) > 1 and isinstance(args[1], list | tuple) and operand.numel():
+        kept = len(args[1])
+        if 0 < kept <= len(shape):
+            return operand.new_empty((*([1] * (len(shape) - kept)), *shape[len(shape) - kept :]))
+    return None
+
+
+def key_of(value: Any) -> Any:
     """What a result depends on: of a tensor its form, of anything else its type and value."""
     if isinstance(value, torch.Tensor):
         return (value.shape, value.stride(), value.dtype, value.device)
     if isinstance(value, list | tuple):
-        return (type(value), *map(_key, value))
+        return (type(value), *map(key_of, value))
     return (type(value), value)
 
 
-def _is_new(result: Any, given: list[torch.Tensor]) -> bool:
+def is_new(result: Any, given: list[torch.Tensor]) -> bool:
     """Whether a result is tensors (or None) that share no memory with what was given."""
     items = result if type(result) in (tuple, list) else [result]
     if not items or not all(item is None or type(item) is torch.Tensor for item in items):
@@ -155,16 +188,18 @@ def _is_new(result: Any, given: list[torch.Tensor]) -> bool:
     return not any(item.untyped_storage()._cdata in storages for item in made)
 
 
-def _description(result: Any) -> Any:
+def description(result: Any) -> Any:
+    """A result without its tensors, from which `fresh` makes an equal one."""
     if type(result) in (tuple, list):
-        return type(result), [_description(item) for item in result]
+        return type(result), [description(item) for item in result]
     return None if result is None else (tuple(result.shape), result.stride(), result.dtype)
 
 
-def _fresh(description: Any) -> Any:
+def fresh(description: Any) -> Any:
+    """A new result of a description."""
     if description is None:
         return None
     if isinstance(description[0], type):
-        return description[0](_fresh(item) for item in description[1])
+        return description[0](fresh(item) for item in description[1])
     shape, stride, dtype = description
     return torch.empty_strided(shape, stride, dtype=dtype, device="meta")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,12 +19,12 @@ from torch.nn.parameter import UninitializedTensorMixin
 from confnet.blueprint import Blueprint
 from confnet.builder import Built
 from confnet.builder.hooks import Hook
-from confnet.plan import Contract
+from confnet.plan import Contract, ModulePlan
 from confnet.shapes.cases import Case
 from confnet.shapes.forms import Point
 from confnet.shapes.matching import ContractError, match_inputs, match_outputs
-from confnet.shapes.operands import OperandError, dtype_name
-from confnet.shapes.recorder import Memory, Recorder
+from confnet.shapes.operands import OperandError, dtype_name, tensors_in
+from confnet.shapes.recorder import Memory, Recorder, description, fresh, is_new, key_of
 from confnet.shapes.steps import Places, Step, culprit
 
 __all__ = ["Failure", "Outcome", "Runner", "Value"]
@@ -79,15 +80,33 @@ class Outcome:
         return self.failure is None
 
 
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """What one call of a module returned."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A whole forward: the description of its result, what its modules returned (names from its own on), its calls."""
+
+    result: Any
+    returned: tuple[_Return, ...]
+    calls: int
+
+
 class Runner:
     """Runs a model. One that changes by running (lazy layers) is made anew each time."""
 
     def __init__(self, make: Callable[[], Built], blueprint: Blueprint) -> None:
         self.make, self.blueprint = make, blueprint
         self.memory = Memory()
-        self.found: list[Value] = []
+        self.returned: list[_Return] = []
         self.bindings: dict[nn.Module, list[dict[str, int]]] = {}
-        self.counts: dict[str, int] = {}
+        self.whole: dict[object, _Remembered] = {}
+        self.recorder: Recorder | None = None
         self.adopt(make())
         self.lazy = any(isinstance(tensor, UninitializedTensorMixin) for tensor in self.built.module.parameters())
         self.fresh = True
@@ -96,6 +115,11 @@ class Runner:
         """Take a model to run: its modules are watched from now on."""
         self.built = built
         self.places = Places(built, self.blueprint)
+        self.signatures = {
+            module: _signature(module, plan)
+            for module, plan in built.places.items()
+            if plan.definition is not None and not isinstance(module, nn.RNNBase)
+        }
         for module in self.places.names:
             _quiet(module)
             self.watch(module)
@@ -105,10 +129,11 @@ class Runner:
         if self.lazy and not self.fresh:
             self.adopt(self.make())
         self.fresh = False
-        self.found, self.counts, self.bindings = [], {}, {}
+        self.returned, self.bindings = [], {}
         origins: dict[int, Step] = {}
         kept: list[Any] = []
         recorder = Recorder(self.memory, partial(self.trace, origins, kept) if trace else None)
+        self.recorder = None if trace else recorder
         module = self.built.module.train(training)
         arguments: dict[str, Any] = {}
         try:
@@ -122,8 +147,8 @@ class Runner:
             steps = self.places.of_traceback(error.__traceback__)
             inputs = {id(value): name for name, value in arguments.items()}
             failure = Failure(error, _is_followed(error), steps, recorder.failed, origins, inputs)
-            return Outcome(point, training, recorder.calls, tuple(self.found), failure=failure)
-        return Outcome(point, training, recorder.calls, tuple(self.found), tuple(_values(result, "", None)))
+            return Outcome(point, training, recorder.calls, self.values(), failure=failure)
+        return Outcome(point, training, recorder.calls, self.values(), _values(result))
 
     def trace(self, origins: dict[int, Step], kept: list[Any], result: Any) -> None:
         """Remember where a tensor was made."""
@@ -139,6 +164,10 @@ class Runner:
 
     def watch(self, module: nn.Module) -> None:
         """Check the contracts of a module at each call, and note what it returns."""
+        if module is not self.built.module and module in self.signatures:
+            module.__dict__["forward"] = partial(self.remembered, module, self.signatures[module], module.forward)
+        if isinstance(module, nn.RNNBase):
+            module.__dict__["forward"] = partial(_shortened, module, module.forward)
         plan = self.places.plan(module)
         contracts = plan.contracts if plan is not None else {}
         forward = contracts.get("forward")
@@ -155,11 +184,56 @@ class Runner:
     def after(self, contract: Contract | None, module: nn.Module, args: Any, output: Any) -> None:
         if contract is not None:
             self.leave(module, contract, output)
-        name = self.places.name(module)
-        if name:
-            count = self.counts[name] = self.counts.get(name, 0) + 1
-            label = name if count == 1 else f"{name}#{count}"
-            self.found += _values(output, label, module)
+        if module is not self.built.module:
+            self.returned.append(_Return(self.places.name(module), _values(output)))
+
+    def values(self) -> tuple[Value, ...]:
+        """What inner modules returned, under their names; the second call of a module is `name#2`."""
+        counts: Counter[str] = Counter()
+        found = []
+        for returned in self.returned:
+            counts[returned.name] += 1
+            count = counts[returned.name]
+            label = returned.name if count == 1 else f"{returned.name}#{count}"
+            module = self.places.modules.get(returned.name)
+            found += [replace(value, name=label + value.name, module=module) for value in returned.values]
+        return tuple(found)
+
+    def remembered(self, module: nn.Module, signature: object, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The forward of an instance of a definition; what was seen of an equal instance is not run again."""
+        recorder = self.recorder
+        key = self.key(module, signature, args, kwargs) if recorder is not None else None
+        if recorder is None or key is None:
+            return forward(*args, **kwargs)
+        prefix = self.places.name(module)
+        known = self.whole.get(key)
+        if known is not None:
+            recorder.calls += known.calls
+            self.returned += [replace(item, name=prefix + item.name) for item in known.returned]
+            return fresh(known.result)
+        given = tensors_in((*args, *kwargs.values()))
+        versions = [tensor._version for tensor in given]
+        start, calls = len(self.returned), recorder.calls
+        result = forward(*args, **kwargs)
+        unchanged = versions == [tensor._version for tensor in given]
+        if unchanged and is_new(result, [*given, *module.parameters(), *module.buffers()]):
+            returned = [replace(item, name=item.name.removeprefix(prefix)) for item in self.returned[start:]]
+            if all(item.name.startswith(".") for item in returned):  # a shared module has its name elsewhere
+                self.whole[key] = _Remembered(description(result), tuple(returned), recorder.calls - calls)
+        return result
+
+    def key(self, module: nn.Module, signature: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
+        """What a forward depends on; None where it cannot be told."""
+        assert self.recorder is not None
+        given = (*args, *kwargs.values())
+        if any(id(value) in self.recorder.ranges for value in tensors_in(given)):
+            return None
+        try:
+            key = (signature, module.training, key_of(args), key_of(tuple(sorted(kwargs.items()))))
+            hash(key)
+        except TypeError:
+            return None
+        return key
 
     def method(self, module: nn.Module, call: Callable[..., Any], contract: Contract, *args: Any, **kwargs: Any) -> Any:
         """A method of a definition, called with its contract checked."""
@@ -189,6 +263,22 @@ class Runner:
             raise
 
 
+def _shortened(module: nn.RNNBase, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A recurrent layer over two steps, its output as long as the input: it takes one step after another on meta."""
+    sequence = args[0] if args else kwargs.get("input")
+    if not isinstance(sequence, torch.Tensor) or sequence.dim() not in (2, 3):
+        return forward(*args, **kwargs)
+    time = 1 if module.batch_first and sequence.dim() == 3 else 0
+    steps = sequence.shape[time]
+    if steps <= 2:
+        return forward(*args, **kwargs)
+    short = sequence.narrow(time, 0, 2)
+    output, state = forward(short, *args[1:], **kwargs) if args else forward(**{**kwargs, "input": short})
+    shape = list(output.shape)
+    shape[time] = steps
+    return output.new_empty(shape), state
+
+
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Run what belongs to others without a trace: no output, no warnings, no random numbers drawn."""
@@ -213,16 +303,32 @@ def _bound(recorder: Recorder, contract: Any, value: Any) -> None:
         recorder.bound(tensor, contract.low if contract.low is not None else 0, contract.high)
 
 
-def _values(value: Any, name: str, module: nn.Module | None) -> Iterator[Value]:
-    """The tensors of a result, with what picks each of them behind the name."""
+def _signature(module: nn.Module, plan: ModulePlan) -> object:
+    """Equal for instances that behave alike: of one plan, and left alike by the rules and hooks of others."""
+    state = [(name, tuple(t.shape), t.dtype) for name, t in module.state_dict(keep_vars=True).items() if not _is_open(t)]
+    hooks = [
+        tuple(id(getattr(registered, "hook", registered)) for table in (m._forward_hooks, m._forward_pre_hooks) for registered in table.values())
+        for m in module.modules()
+    ]
+    classes = [id(type(m)) for m in module.modules()]
+    if any(_is_open(tensor) for tensor in module.parameters()) or any(hooks):
+        return id(module)
+    return (id(plan), repr(module), tuple(state), tuple(classes))
+
+
+def _is_open(tensor: object) -> bool:
+    return isinstance(tensor, UninitializedTensorMixin)
+
+
+def _values(value: Any, name: str = "") -> tuple[Value, ...]:
+    """The tensors of a result, named by what picks each of them."""
     if isinstance(value, torch.Tensor):
-        yield Value(name, tuple(value.shape), dtype_name(value.dtype), module)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _values(item, f"{name}[{key!r}]", module)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _values(item, f"{name}[{index}]", module)
+        return (Value(name, tuple(value.shape), dtype_name(value.dtype)),)
+    if isinstance(value, Mapping):
+        return tuple(found for key, item in value.items() for found in _values(item, f"{name}[{key!r}]"))
+    if isinstance(value, list | tuple):
+        return tuple(found for index, item in enumerate(value) for found in _values(item, f"{name}[{index}]"))
+    return ()
 
 
 def _is_followed(error: Exception) -> bool:

@@ -40,9 +40,11 @@ class Places:
         self.files = {blueprint.trace_name(file): file for file, _ in blueprint.texts}
         self.lines = {file: text.splitlines() for file, text in blueprint.texts}
         self.names: dict[nn.Module, str] = {}
+        self.modules: dict[str, nn.Module] = {}
         self.spans: dict[nn.Module, Span] = {}
         for name, module in built.module.named_modules():
             self.names[module] = name
+            self.modules[name] = module
         for module, plan in built.places.items():
             self.spans.setdefault(module, plan.span)
         for module, plan in built.places.items():

@@ -8,17 +8,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
 import confnet
-from confnet.diagnostics import ConfnetError, Diagnostic
-from confnet.render import printable, render_json, render_text, summary
+from confnet.cli.options import common_options, format_option
+from confnet.diagnostics import ConfnetError, Diagnostic, closest
+from confnet.files import STANDARD_INPUT, find_files
+from confnet.limits import DEFAULT_LIMITS
+from confnet.render import printable, render_github, render_json, render_sarif, render_text, summary
 
 if TYPE_CHECKING:
     from confnet.builder.outline import Line, Totals
@@ -51,93 +55,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-# --- options --------------------------------------------------------------------------------------------------------
-
-
-def _settings(context: click.Context, parameter: click.Parameter, items: tuple[str, ...]) -> dict[str, Any]:
-    """The values of `--set name=value`, which are YAML."""
-    settings: dict[str, Any] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{printable(item)!r} has no '='; write name=value")
-        if not name.isidentifier():
-            raise click.BadParameter(f"{printable(name)!r} is not a name")
-        if name in settings:
-            raise click.BadParameter(f"{name!r} is set twice")
-        settings[name] = _value(name, text)
-    return settings
-
-
-def _value(name: str, text: str) -> Any:
-    from confnet.source import read_value
-
-    try:
-        return read_value(text)
-    except ConfnetError as error:
-        first = error.diagnostics[0]
-        remedy = f" ({printable(first.help)})" if first.help else ""
-        raise click.BadParameter(f"the value of {name!r} is not YAML: {printable(first.message)}{remedy}") from None
-
-
-def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Import what `--plugin` names, so that files may use what it registers."""
-    if names:
-        from confnet.catalog.registry import load_plugin
-
-        # As `python -m` does: a plugin may stand in the folder where the command runs.
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())
-        for name in names:
-            try:
-                load_plugin(name)
-            except (ValueError, ImportError) as error:
-                raise click.BadParameter(f"{printable(name)!r} cannot be imported: {printable(str(error))}") from error
-            except Exception as error:
-                traceback.print_exc()  # the plugin's author needs it
-                raise click.BadParameter(f"importing {name!r} raised {type(error).__name__}, see above") from error
-    return names
-
-
-def _common_options(command: _Command) -> _Command:
-    """The options that every command about a file takes."""
-    for option in reversed(
-        (
-            click.option(
-                "--set",
-                "settings",
-                metavar="NAME=VALUE",
-                multiple=True,
-                callback=_settings,
-                help="Set an arg of the document; VALUE is YAML: 10, true, [3, 4, 6, 3]. Repeatable.",
-            ),
-            click.option("--variant", metavar="NAME", help="Start from this variant of the document."),
-            click.option("--root", metavar="NAME", help="Take this definition of the document for the root."),
-            # Eager: a plugin is there before anything else is looked at.
-            click.option(
-                "--plugin",
-                "plugins",
-                metavar="MODULE",
-                multiple=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_plugins,
-                help="Import this Python module first, for the layers and functions it registers. Repeatable.",
-            ),
-            click.option(
-                "--format",
-                "form",
-                type=click.Choice(["text", "json"]),
-                default="text",
-                show_default=True,
-                help="How to print the answer.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
@@ -150,39 +67,46 @@ def commands() -> None:
     Examples:
       confnet validate examples/resnet.yaml --variant resnet18
       confnet show examples/resnet.yaml --set "layers=[3, 4, 6, 3]"
+      confnet explain unknown-argument
     """
 
 
 @commands.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@_common_options
+@common_options
+@format_option("text", "json", "sarif", "github")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing for a file without diagnostics.")
 def validate(
     files: tuple[str, ...], settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, quiet: bool
 ) -> None:
     """Tell every mistake of files at its line and column.
 
+    FILE is a file, a folder (its YAML files that have the key `confnet`, at any depth), a glob pattern, or - for the
+    standard input.
+
     \b
-    Example:
+    Examples:
       confnet validate examples/resnet.yaml --variant resnet50 --set num_classes=10
+      confnet validate models --format github
 
     Exits with 0 if all files are fine, with 1 if any has an error.
     """
     from confnet import api
 
-    reports = {file: api.validate(file, variant=variant, root=root, args=settings) for file in dict.fromkeys(files)}
+    names = _files(files, quiet)
+    reports = {_shown(name): api.validate(_source(name), variant=variant, root=root, args=settings) for name in names}
     # A file included by several is reported once.
     found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
     ok = all(report.ok for report in reports.values())
+    sources = {name: text for report in reports.values() for name, text in report.sources.items()}
     if form == "json":
         click.echo(render_json(found, ok))
+    elif form == "sarif":
+        click.echo(render_sarif(found, sources, _pages(found), confnet.__version__))
     else:
-        sources = {name: text for report in reports.values() for name, text in report.sources.items()}
-        _print_diagnostics(found, sources, len(reports))
-        if not quiet:
-            for file, report in reports.items():
-                if report.ok:
-                    click.echo(f"{printable(file)}: ok")
+        _print_report(found, sources, form, [name for name, report in reports.items() if report.ok and not quiet])
+        if found or (len(reports) > 1 and not quiet):
+            click.echo(summary(found, len(reports)))
     if not ok:
         sys.exit(EXIT_DIAGNOSTICS)
 
@@ -206,7 +130,8 @@ _PARTS: Final = {
 
 @commands.command()
 @click.argument("file", metavar="FILE")
-@_common_options
+@common_options
+@format_option("text", "json")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @_part_options
 def show(
@@ -215,7 +140,7 @@ def show(
     """Print a file's module beside its parameter counts, or tables of what it holds.
 
     The module is printed as torch prints it. It is built on the meta device: nothing is allocated. Each row of a
-    table ends with the place in the file that it came from.
+    table ends with the place in the file that it came from. FILE may be - for the standard input.
 
     \b
     Examples:
@@ -225,12 +150,13 @@ def show(
     from confnet import api
 
     try:
-        found = api.inspect(file, variant=variant, root=root, args=settings)
+        found = api.inspect(_source(file), variant=variant, root=root, args=settings)
     except ConfnetError as error:
         if form == "json":
             click.echo(render_json(error.diagnostics, ok=False))
         else:
-            _print_diagnostics(error.diagnostics, error.sources, 1)
+            _print_report(error.diagnostics, error.sources, form, [])
+            click.echo(summary(error.diagnostics, 1))
         sys.exit(EXIT_DIAGNOSTICS)
     tables = {name: rows for name, rows in found.tables().items() if not parts or name in parts}
     if form == "json":
@@ -243,6 +169,77 @@ def show(
         _print_outline(found.outline, found.totals)
 
 
+@commands.command()
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Print the page about a diagnostic's CODE, with an example and its repair; without CODE, list all of them.
+
+    \b
+    Example:
+      confnet explain unknown-argument
+    """
+    from confnet.explain import codes, page
+
+    if code is None:
+        _print_codes()
+        return
+    pasted = re.fullmatch(r"\w*\[(.*?)\]:?", code.strip())  # `error[unknown-layer]`, as a report shows it
+    wanted = (pasted[1] if pasted else code.strip()).lower()
+    if wanted not in codes():
+        near = closest(wanted, codes())
+        remedy = f"did you mean '{near}'?" if near else "'confnet explain' lists the codes"
+        raise click.BadParameter(f"there is no code '{printable(code)}'; {remedy}", param_hint="CODE")
+    text = page(wanted).strip()
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console(no_color=not _use_color()).print(Markdown(text))
+    else:
+        click.echo(text)
+
+
+def _print_codes() -> None:
+    from confnet.explain import codes, summary
+
+    width = max(map(len, codes()))
+    for code in codes():
+        click.echo(f"{code:<{width}}  {summary(code)}")
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _files(arguments: tuple[str, ...], quiet: bool) -> tuple[str, ...]:
+    """The files that the arguments name; folders that name none are told on the side."""
+    found = find_files(arguments)
+    for folder in found.barren if not quiet or not found.files else ():
+        others = f": {folder.others} other YAML files" if folder.others else ""
+        click.echo(f"note: no file with the key `confnet` in {printable(folder.name)}{others}", err=True)
+    return found.files
+
+
+def _shown(name: str) -> str:
+    return "<stdin>" if name == STANDARD_INPUT else name
+
+
+def _source(name: str) -> str | io.StringIO:
+    """What the pipeline reads for an argument: a path, or all of the standard input."""
+    if name != STANDARD_INPUT:
+        return name
+    # No character takes more than four bytes: enough to see that a text is too long, and no more.
+    return _StandardInput(sys.stdin.buffer.read(4 * DEFAULT_LIMITS.file_bytes + 1))
+
+
+class _StandardInput(io.StringIO):
+    """The standard input as a text: UTF-8 whatever the terminal's encoding; what is not, is a character to report."""
+
+    name = "<stdin>"
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data.decode("utf-8", "surrogateescape"))
+
+
 # --- printing -------------------------------------------------------------------------------------------------------
 
 
@@ -250,12 +247,23 @@ def _use_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _print_diagnostics(
-    diagnostics: list[Diagnostic] | tuple[Diagnostic, ...], sources: Mapping[str, str], files: int
+def _print_report(
+    diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], form: str, fine: Sequence[str]
 ) -> None:
-    if diagnostics:
+    """The diagnostics, then the files without errors."""
+    if diagnostics and form == "github":
+        click.echo(render_github(diagnostics))
+    elif diagnostics:
         click.echo(render_text(diagnostics, sources, color=_use_color()))
-        click.echo(f"\n{summary(diagnostics, files)}")
+        click.echo()
+    for name in fine:
+        click.echo(f"{printable(name)}: ok")
+
+
+def _pages(diagnostics: Sequence[Diagnostic]) -> dict[str, str]:
+    from confnet.explain import codes, page
+
+    return {code: page(code) for code in {diagnostic.code for diagnostic in diagnostics} & set(codes())}
 
 
 def _totals_data(totals: Totals) -> dict[str, int]:

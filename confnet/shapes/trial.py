@@ -1,0 +1,359 @@
+"""One way to call a model, tried at many sizes: the sizes that work, the shapes that come out, or what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from confnet.diagnostics import Diagnostic, Note, Span
+from confnet.plan import Contract, Plan
+from confnet.shapes.cases import Case
+from confnet.shapes.diagnose import at_point, diagnose, summary_of, unfollowed
+from confnet.shapes.domains import BEYOND, FAR, Domains, explore, first_points
+from confnet.shapes.forms import Forms, Point
+from confnet.shapes.matching import evaluated
+from confnet.shapes.report import Condition, ShapeReport, ValueShape
+from confnet.shapes.runs import Outcome, Runner, Value
+
+__all__ = ["Trial"]
+
+FIRST_SAMPLES = 3
+MAX_SAMPLES = 16
+POOL = 80
+ALIKE = 12
+"""So many failures of one kind are enough to believe it."""
+TRACED = 5
+LARGEST_HINT = 20_000
+
+
+class _Stop(Exception):
+    """The outcome is known: a report or None, and diagnostics."""
+
+    def __init__(self, report: ShapeReport | None, *diagnostics: Diagnostic) -> None:
+        super().__init__()
+        self.report, self.diagnostics = report, diagnostics
+
+
+class Trial:
+    """`result()` is the report (None for a way to call that is none) and the diagnostics."""
+
+    def __init__(self, runner: Runner, case: Case, plan: Plan, *, first: bool) -> None:
+        self.runner, self.case, self.plan = runner, case, plan
+        self.label = "" if first else case.label
+        self.outcomes: dict[tuple[tuple[str, int], ...], Outcome] = {}
+        self.place: Span = plan.root.span
+
+    def result(self) -> tuple[ShapeReport | None, tuple[Diagnostic, ...]]:
+        """Try, and tell."""
+        try:
+            base = self.base()
+            beyond = self.beyond(base)
+            domains = explore(self.case.symbols, base.point, lambda point: self.run(point).ok, beyond)
+            self.refuse_fixed(domains)
+            outcomes = self.samples(domains, base)
+            self.evaluation(outcomes)
+            return self.report(domains, outcomes)
+        except _Stop as stop:
+            return stop.report, stop.diagnostics
+
+    def run(self, point: Point) -> Outcome:
+        """The outcome at a point in train mode, run once. A step that torch cannot follow ends the trial."""
+        key = tuple(point.items())
+        if key not in self.outcomes:
+            outcome = self.outcomes[key] = self.runner.run(self.case, point)
+            self.follow(outcome)
+        return self.outcomes[key]
+
+    def follow(self, outcome: Outcome) -> None:
+        failure = outcome.failure
+        if failure is not None and not failure.followed:
+            warning = unfollowed(outcome, self.place)
+            raise _Stop(ShapeReport(False, warning.message.split(",")[0]), warning)
+
+    # --- a point that works ---------------------------------------------------------------------------------------
+
+    def base(self) -> Outcome:
+        """The first run that works."""
+        failed: list[Outcome] = []
+        hints: list[int] = []
+        for point in first_points(self.case.symbols, hints):
+            outcome = self.run(point)
+            if outcome.failure is None:
+                return outcome
+            if self.case.keyed and isinstance(outcome.failure.error, KeyError):
+                raise _Stop(None)  # a text that names nothing here
+            failed.append(outcome)
+            if len(failed) == 1:
+                hints += self.hints(outcome)
+            if not self.case.symbols or len(failed) >= ALIKE + len(hints) and self.alike(failed):
+                break
+        raise _Stop(self.unchecked("it fails"), self.diagnosis(self.furthest(failed), training=True))
+
+    def alike(self, failed: Sequence[Outcome]) -> bool:
+        return len({outcome.failure.key for outcome in failed if outcome.failure is not None}) == 1
+
+    def furthest(self, failed: Sequence[Outcome]) -> Outcome:
+        """The failure that came the furthest: the others had sizes too small to get there."""
+        return max(failed, key=lambda outcome: outcome.calls)
+
+    def hints(self, outcome: Outcome) -> list[int]:
+        """Sizes that would fit what refused: of the weights of the module that did."""
+        assert outcome.failure is not None
+        steps = outcome.failure.steps
+        module = steps[-1].module if steps else None
+        sizes = {size for p in module.parameters() for size in _shape(p)} if module is not None else set()
+        if outcome.failure.call is not None:
+            from confnet.shapes.steps import shapes_of
+
+            sizes |= {size for shape in shapes_of(outcome.failure.call[1]) for size in shape}
+        return sorted(size for size in sizes if 2 <= size <= LARGEST_HINT)[:6]
+
+    def beyond(self, base: Outcome) -> list[int]:
+        """Far sizes to try: where tables of the model may end. None if the number of steps grows with sizes."""
+        larger = self.run({symbol: FAR[0] + 6 * place for place, symbol in enumerate(self.case.symbols)})
+        if larger.ok and larger.calls > 2 * base.calls + 50:
+            return []
+        found = {FAR[2], BEYOND}
+        for module, plan in self.runner.built.places.items():
+            tables = [*module.buffers(recurse=False)]
+            if isinstance(module, nn.Embedding) or plan.parameters:
+                tables += list(module.parameters(recurse=False))
+            found |= {size + 1 for table in tables for size in _shape(table) if 16 <= size <= LARGEST_HINT}
+        return sorted(found)[:8]
+
+    # --- what is wrong --------------------------------------------------------------------------------------------
+
+    def diagnosis(self, outcome: Outcome, *, training: bool) -> Diagnostic:
+        """The diagnostic of a failure, with the runs around it that fail alike."""
+        assert outcome.failure is not None
+        traced = [self.runner.run(self.case, outcome.point, training=training, trace=True)]
+        for point in self.near(outcome.point):
+            other = self.runner.run(self.case, point, training=training, trace=True)
+            if other.failure is not None and other.failure.key == outcome.failure.key:
+                traced.append(other)
+            if len(traced) == TRACED:
+                break
+        if traced[0].failure is None:  # only the first run of a lazy model fails so; tell what is known
+            traced[0] = outcome
+        return diagnose(self.runner, traced, self.case.symbols, self.place, self.label)
+
+    def near(self, point: Point) -> Iterator[dict[str, int]]:
+        """Points like one, all symbols moved."""
+        if not self.case.symbols:
+            return
+        for by in ((1, 2), (3, 1), (2, 5), (8, 8), (16, 24), (5, 4), (64, 32)):
+            yield {symbol: value + by[place % 2] + place for place, (symbol, value) in enumerate(point.items())}
+        for factor in (2, 3, 4):
+            yield {symbol: value * factor for symbol, value in point.items()}
+
+    def unchecked(self, reason: str) -> ShapeReport:
+        return ShapeReport(False, reason)
+
+    def refuse_fixed(self, domains: Domains) -> None:
+        """A size that the contract leaves open, and the model does not."""
+        found = []
+        for symbol, point in (domains.fixed or {}).items():
+            made = self.diagnosis(self.run(point), training=True)
+            size = domains.domains[symbol].low
+            note = Note(f"it works with `{symbol}` = {size} only, and the contract leaves `{symbol}` open")
+            found.append(replace(made, code="fixed-size", notes=(note, *made.notes)))
+        if found:
+            raise _Stop(self.unchecked("it fails"), *found)
+
+    def evaluation(self, outcomes: Sequence[Outcome]) -> None:
+        """The same in eval mode, at the first points."""
+        for outcome in outcomes[:2]:
+            other = self.runner.run(self.case, outcome.point, training=False)
+            self.follow(other)
+            if other.failure is not None:
+                raise _Stop(self.unchecked("it fails"), self.diagnosis(other, training=False))
+
+    # --- shapes ---------------------------------------------------------------------------------------------------
+
+    def samples(self, domains: Domains, base: Outcome) -> list[Outcome]:
+        """Runs all over the domains: enough that each size has one simplest expression."""
+        if not self.case.symbols:
+            return [base]
+        for index in range(FIRST_SAMPLES):
+            self.run(domains.sample(index))
+        chosen = [base]
+        chosen += [o for o in self.outcomes.values() if o.ok and o is not base and o.point in domains][: MAX_SAMPLES // 2]
+        pool = [domains.sample(index) for index in range(FIRST_SAMPLES, POOL)]
+        while len(chosen) < MAX_SAMPLES:
+            point = self.separating(chosen, pool)
+            if point is None:
+                break
+            pool.remove(point)
+            outcome = self.run(point)
+            if outcome.ok:
+                chosen.append(outcome)
+        return chosen
+
+    def separating(self, outcomes: Sequence[Outcome], pool: Sequence[dict[str, int]]) -> dict[str, int] | None:
+        """A point at which expressions differ that agree so far."""
+        forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
+        unsettled = [found for sizes in _vectors(outcomes) if len(found := forms.candidates(sizes)) > 1]
+        if not unsettled:
+            return None
+
+        def left(point: Point) -> int:
+            """How many candidates would agree still, at worst."""
+            return sum(max(Counter(form.at(point) for form in found).values()) for found in unsettled)
+
+        best = min(pool, key=left)
+        return best if left(best) < sum(map(len, unsettled)) else None
+
+    def report(self, domains: Domains, outcomes: Sequence[Outcome]) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
+        forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
+        contract = self.plan.root.contracts["forward"]
+        inputs = tuple(self.inputs(forms))
+        values = tuple(self.shapes(outcomes, [outcome.values for outcome in outcomes], forms))
+        outputs = tuple(
+            replace(shape, name=_output_name(shape.name, contract))
+            for shape in self.shapes(outcomes, [outcome.outputs for outcome in outcomes], forms)
+        )
+        conditions = (*self.conditions(domains), *self.after_the_first(domains))
+        report = ShapeReport(True, "", inputs, values, outputs, conditions)
+        return report, (*self.odd(domains), *self.varying(outcomes), *self.mixed(outcomes, outputs))
+
+    def inputs(self, forms: Forms) -> Iterator[ValueShape]:
+        for contract in self.case.tensors():
+            sizes = contract.shape if contract.shape is not None else contract.item or ()
+            shown: list[int | str] = []
+            for size in sizes:
+                values = [evaluated(size, point) for point in forms.points]
+                form = forms.find([value for value in values if value is not None])
+                shown.append("_" if size.value is None else size.text if form is None else form.size)
+            yield ValueShape(contract.name, tuple(shown), contract.dtype or "float32", contract.span)
+
+    def shapes(
+        self, outcomes: Sequence[Outcome], tables: Sequence[tuple[Value, ...]], forms: Forms
+    ) -> Iterator[ValueShape]:
+        """The values that every run has, with sizes as expressions."""
+        by_name = [{value.name: value for value in table} for table in tables]
+        for value in tables[0]:
+            same = [found for table in by_name if (found := table.get(value.name)) is not None]
+            if len(same) < len(tables) or len({len(found.shape) for found in same}) > 1:
+                continue
+            sizes: list[int | str] = []
+            for index in range(len(value.shape)):
+                form = forms.find([found.shape[index] for found in same])
+                sizes.append("?" if form is None else form.size)
+            span = self.runner.places.spans.get(value.module) if value.module is not None else None
+            yield ValueShape(value.name, tuple(sizes), value.dtype, span)
+
+    def conditions(self, domains: Domains) -> Iterator[Condition]:
+        for symbol, domain in domains.domains.items():
+            if any(tie.symbol == symbol for tie in domains.ties):
+                continue
+            for text, broken in domain.texts(symbol):
+                yield self.condition(text, broken)
+        for tie in domains.ties:
+            yield self.condition(tie.text, tie.broken)
+
+    def condition(self, text: str, broken: Point | None) -> Condition:
+        failure = self.run(broken).failure if broken is not None else None
+        if failure is None:
+            return Condition(text, "")
+        steps = failure.steps
+        return Condition(text, summary_of(failure, self.runner), steps[-1].span if steps else None)
+
+    def after_the_first(self, domains: Domains) -> Iterator[Condition]:
+        """A lazy layer takes its size from the first forward; whether others still work is found by a second."""
+        if not self.runner.lazy or not self.case.symbols:
+            return
+        self.runner.run(self.case, domains.sample(0))
+        self.runner.lazy = False
+        for symbol in self.case.symbols:
+            point = {**domains.sample(0), symbol: domains.sample(1)[symbol]}
+            second = self.runner.run(self.case, point)
+            if second.failure is not None and second.failure.followed:
+                yield Condition(f"`{symbol}` stays as in the first forward", summary_of(second.failure, self.runner))
+        self.runner.lazy = True
+
+    # --- warnings -------------------------------------------------------------------------------------------------
+
+    def odd(self, domains: Domains) -> Iterator[Diagnostic]:
+        """Points inside all conditions that fail: there is a condition that has no name here."""
+        for point in domains.odd[:1]:
+            made = self.diagnosis(self.run(point), training=True)
+            note = Note(f"other sizes work; it fails {at_point(point)}")
+            yield replace(made, severity="warning", notes=(note, *made.notes))
+
+    def varying(self, outcomes: Sequence[Outcome]) -> Iterator[Diagnostic]:
+        """An output whose number of dimensions, or whose items, depend on sizes."""
+        first = outcomes[0]
+        for other in outcomes[1:]:
+            forms = [[(value.name, len(value.shape)) for value in outcome.outputs] for outcome in (first, other)]
+            if forms[0] != forms[1]:
+                shown = [_listed(outcome.outputs) for outcome in (first, other)]
+                yield Diagnostic(
+                    "shape-varies", "the form of what is returned depends on sizes", span=self.place, severity="warning",
+                    notes=(
+                        Note(f"{at_point(first.point)}: {shown[0]}"),
+                        Note(f"{at_point(other.point)}: {shown[1]}"),
+                    ),
+                )  # fmt: skip
+                return
+
+    def mixed(self, outcomes: Sequence[Outcome], outputs: Sequence[ValueShape]) -> Iterator[Diagnostic]:
+        """An output that has another first size than the inputs have, and their batch inside another size."""
+        tensors = list(self.case.tensors())
+        firsts = {contract.shape[0].text if contract.shape else "" for contract in tensors}
+        batch = next(iter(firsts)) if len(firsts) == 1 else ""
+        if batch not in self.case.symbols:
+            return
+        for shape in outputs:
+            if len(shape.sizes) > 1 and isinstance(shape.sizes[0], int) and batch not in shape.sizes:
+                if any(batch in str(size) for size in shape.sizes[1:]):
+                    proof = [
+                        f"{at_point(outcome.point)} it is {_listed(outcome.outputs)}" for outcome in outcomes[:2]
+                    ]
+                    yield Diagnostic(
+                        "fixed-size",
+                        f"the output `{shape.name}` is `{shape.text}`: its first size is {shape.sizes[0]} whatever `{batch}` is",
+                        span=self.place, severity="warning", notes=tuple(map(Note, proof)),
+                        help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {shape.sizes[0]}",
+                    )  # fmt: skip
+
+
+def _shape(tensor: object) -> tuple[int, ...]:
+    """A shape, () for what has none yet."""
+    try:
+        return tuple(getattr(tensor, "shape", ()))
+    except RuntimeError:  # a parameter of a lazy layer
+        return ()
+
+
+def _vectors(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
+    """Every distinct vector of sizes, one size for each run."""
+    seen: dict[tuple[int, ...], None] = {}
+    tables = [{value.name: value.shape for value in (*o.values, *_named(o.outputs))} for o in outcomes]
+    for name, shape in tables[0].items():
+        shapes = [table.get(name) for table in tables]
+        if any(other is None or len(other) != len(shape) for other in shapes):
+            continue
+        for index in range(len(shape)):
+            seen[tuple(other[index] for other in shapes if other is not None)] = None
+    return (list(vector) for vector in seen)
+
+
+def _named(outputs: Iterable[Value]) -> Iterator[Value]:
+    return (replace(value, name=f"return{value.name}") for value in outputs)
+
+
+def _output_name(name: str, contract: Contract) -> str:
+    """The name that the contract gives to an output; `output` where it gives none."""
+    outputs = contract.outputs or ()
+    if len(outputs) == 1:
+        return outputs[0].name if name in ("", f"[{outputs[0].name!r}]") else outputs[0].name + name
+    by_place: Mapping[str, str] = {f"[{place}]": item.name for place, item in enumerate(outputs)}
+    by_key = {f"[{item.name!r}]": item.name for item in outputs}
+    return by_place.get(name) or by_key.get(name) or f"output{name}"
+
+
+def _listed(values: Iterable[Value]) -> str:
+    return ", ".join(f"`{list(value.shape)}`" for value in values) or "no tensor"
