@@ -6,15 +6,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from confnet.blueprint import Blueprint, modules_of
 from confnet.catalog.registry import DEFAULT_REGISTRY
-from confnet.diagnostics import ConfnetError, Diagnostic, Note
+from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
 from confnet.limits import DEFAULT_LIMITS, Limits
-from confnet.loading import Spec, load_file, load_text
+from confnet.loading import Spec, load_file, load_text, located
 from confnet.pipeline import ARGS_FILE, check_library, make_plan
 from confnet.plan import Plan
 from confnet.render import render_text
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     import torch
 
     from confnet.builder import Built, Inspection
+    from confnet.shapes import Memory, ShapeReport
 
 T = TypeVar("T")
 
 __all__ = ["BuildRecord", "Report", "SourceLike", "build", "dumps", "inspect", "load", "loads", "spec_of", "validate"]
+
+TOO_MUCH = ("too-many-errors", "too-many-modules", "too-much-work", "too-much-code")
+"""Codes of what is too large to go on with."""
 
 SourceLike = str | os.PathLike[str] | IO[str] | Mapping[str, Any] | Spec
 """A path (a `str` is always one), an open text file, a mapping of plain values, or what `load` returned."""
@@ -35,11 +40,17 @@ SourceLike = str | os.PathLike[str] | IO[str] | Mapping[str, Any] | Spec
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `validate`. `sources` holds the text of every file that a diagnostic may point into."""
+    """The outcome of `validate`.
+
+    `sources` holds the text of every file that a diagnostic may point into. `shapes` tells for each model that was
+    built (the spec as it is, and under each variant) the shapes of its values, or why they are unchecked; a spec that
+    cannot be built has none.
+    """
 
     ok: bool
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shapes: tuple[ShapeReport, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return render_text(self.diagnostics, self.sources) if self.diagnostics else "ok"
@@ -69,6 +80,8 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Sp
 
 def loads(text: str, *, name: str = "<text>", limits: Limits = DEFAULT_LIMITS) -> Spec:
     """The same for a text; `name` stands for a file name in diagnostics and tracebacks. Raises ConfnetError."""
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a spec is a str, not {type(text).__name__}")
     return _rendering(lambda: load_text(text, name, limits))
 
 
@@ -79,6 +92,7 @@ def validate(
     root: str | None = None,
     args: Mapping[str, Any] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    shapes: bool = True,
     **more: Any,
 ) -> Report:
     """Check a spec under `args` (or keyword arguments, the same) without changing anything.
@@ -86,8 +100,11 @@ def validate(
     Without `variant` and `root`, a spec is checked as it is and under each of its variants, and one that only
     defines modules is checked definition by definition, as far as their defaults suffice. Whatever is wrong is in
     the report; nothing is raised for a user's mistake. A spec without mistakes is also constructed on the meta
-    device, so that what only torch can refuse is found; torch is not imported before that.
+    device, so that what only torch can refuse is found; torch is not imported before that. Where the file says what
+    a model takes, its forward is then run there, at several sizes, without any values (unless `shapes` is false).
     """
+    shape_reports: list[ShapeReport] = []
+    memory: list[Memory] = []
     found: dict[Diagnostic, None] = {}
     sources: dict[str, str] = {}
     try:
@@ -98,27 +115,31 @@ def validate(
         if not choices:
             found.update(dict.fromkeys(check_library(spec)))
     except ConfnetError as error:
-        return _report(error.diagnostics, error.sources)
+        return _report(located(error.diagnostics, {}), error.sources)
+    known: set[tuple[str, str, Span | None]] = set()
     for chosen_variant, chosen_root in choices:
         try:
             checked = _Checked.make(spec, given, chosen_variant, chosen_root, limits)
             sources.update(checked.plan.sources)
             with warnings.catch_warnings():  # torch's remarks on sizes are for whoever builds the model
                 warnings.simplefilter("ignore")
-                diagnostics = (*checked.warnings, *checked.construct("meta", None).warnings)
+                diagnostics = (*checked.warnings, *checked.on_meta(memory if shapes else None, shape_reports))
         except ConfnetError as error:
             sources.update(error.sources)
             diagnostics = error.diagnostics
         for diagnostic in diagnostics:
-            known = any(_same(diagnostic, other) for other in found)
-            if not known:
+            fact = (diagnostic.code, diagnostic.message, diagnostic.span)
+            if fact not in known:
+                known.add(fact)
                 found[_under(diagnostic, chosen_variant if variant is None else None)] = None
-    return _report(found, sources)
+        if any(diagnostic.code in TOO_MUCH for diagnostic in diagnostics):
+            break  # the other variants would only be as large
+    return _report(_located(found, sources, spec.sources()), sources, shape_reports)
 
 
-def _report(found: Iterable[Diagnostic], sources: Mapping[str, str]) -> Report:
-    diagnostics = _located(found, sources)
-    return Report(all(d.severity != "error" for d in diagnostics), diagnostics, sources)
+def _report(found: Iterable[Diagnostic], sources: Mapping[str, str], shapes: Iterable[ShapeReport] = ()) -> Report:
+    diagnostics = tuple(found)
+    return Report(all(d.severity != "error" for d in diagnostics), diagnostics, sources, tuple(shapes))
 
 
 def build(
@@ -205,10 +226,34 @@ class _Checked:
     def make(
         cls, spec: Spec, args: Mapping[str, Any], variant: str | None, root: str | None, limits: Limits
     ) -> _Checked:
+        for name, value in (("variant", variant), ("root", root)):
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"`{name}` is a text or None, not {type(value).__name__}")
         text = to_text({name: _plain_arg(value) for name, value in args.items()}) if args else ""
         plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
         blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan))
         return cls(plan, warnings, blueprint)
+
+    def on_meta(self, memory: list[Memory] | None, reports: list[ShapeReport]) -> tuple[Diagnostic, ...]:
+        """What is wrong with the model as torch sees it: built on meta and, with a `memory`, run there."""
+        trial = replace(self, blueprint=replace(self.blueprint, guarded=True))
+        built = trial.construct("meta", None)
+        if memory is None:
+            return built.warnings
+        from confnet.builder.guard import budget
+        from confnet.shapes import Memory, check_shapes
+
+        memory[:] = memory or [Memory()]
+        waiting = [built]
+        with budget(steps=1_000_000, seconds=30):
+            report, found = check_shapes(
+                trial.plan,
+                trial.blueprint,
+                lambda: waiting.pop() if waiting else trial.construct("meta", None),
+                memory[0],
+            )
+        reports.append(report)
+        return (*built.warnings, *found)
 
     def construct(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Built:
         from confnet.builder import construct
@@ -236,10 +281,6 @@ def _choices(
     return [*bare, *((item.name, None) for item in document.variants)]
 
 
-def _same(one: Diagnostic, other: Diagnostic) -> bool:
-    return (one.code, one.message, one.span) == (other.code, other.message, other.span)
-
-
 def _under(diagnostic: Diagnostic, variant: str | None) -> Diagnostic:
     """The diagnostic with a note of the variant that it was found under."""
     if variant is None:
@@ -248,6 +289,8 @@ def _under(diagnostic: Diagnostic, variant: str | None) -> Diagnostic:
 
 
 def _spec(source: SourceLike, limits: Limits) -> Spec:
+    if not isinstance(limits, Limits):
+        raise TypeError(f"`limits` is a confnet.Limits, not {type(limits).__name__}")
     if isinstance(source, Spec):
         return source
     if isinstance(source, Mapping):
@@ -292,21 +335,17 @@ def _plugins(plan: Plan) -> tuple[str, ...]:
     return tuple(used)
 
 
-def _located(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> tuple[Diagnostic, ...]:
-    """The same diagnostics, sorted, each with the path of the value it stands in."""
-    read: dict[str, Source | None] = {}
-    for file in {d.span.file for d in diagnostics if d.span is not None}:
-        try:
+def _located(
+    diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], known: Mapping[str, Source]
+) -> tuple[Diagnostic, ...]:
+    """The same diagnostics, sorted, each with the path of the value it stands in; `known` are sources as read."""
+    diagnostics = tuple(diagnostics)
+    read = dict(known)
+    for file in {d.span.file for d in diagnostics if d.span is not None and not d.path} - read.keys():
+        # What cannot be read is what the diagnostic is about.
+        with suppress(ConfnetError, KeyError):
             read[file] = parse(sources[file], file)
-        except (ConfnetError, KeyError):  # the text itself is what the diagnostic is about
-            read[file] = None
-    located = []
-    for diagnostic in diagnostics:
-        source = read.get(diagnostic.span.file) if diagnostic.span else None
-        if source is not None and diagnostic.span is not None and not diagnostic.path:
-            diagnostic = replace(diagnostic, path=source.path_at(diagnostic.span))
-        located.append(diagnostic)
-    return tuple(sorted(located, key=Diagnostic.sort_key))
+    return located(diagnostics, read)
 
 
 def _rendering(run: Callable[[], T]) -> T:
@@ -314,6 +353,6 @@ def _rendering(run: Callable[[], T]) -> T:
     try:
         return run()
     except ConfnetError as error:
-        error.diagnostics = _located(error.diagnostics, error.sources)
+        error.diagnostics = _located(error.diagnostics, error.sources, {})
         error.rendered = render_text(error.diagnostics, error.sources)
         raise

@@ -22,7 +22,8 @@ class Blueprint:
     """The texts of a spec and how it was built. Equal blueprints give equal plans.
 
     `args` is YAML text of the args that the caller set, `plugins` the Python modules that registered what the
-    spec uses. Pickling a module pickles this, never code: the texts are checked again where they are loaded.
+    spec uses. Pickling a module pickles this, never code: the texts are checked again where they are loaded. The code of
+    `guarded` models is bounded, for a trial of a file that nobody has read.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -30,11 +31,12 @@ class Blueprint:
     variant: str | None = None
     root: str | None = None
     plugins: tuple[str, ...] = ()
+    guarded: bool = False
 
     @cached_property
     def digest(self) -> str:
         """A digest of the texts: classes made from the same texts are the same."""
-        return hashlib.sha256(repr(self.texts).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(repr((self.texts, self.guarded)).encode("utf-8", "surrogatepass")).hexdigest()
 
     def traced(self, code: Code) -> Code:
         """The code under the file name that tracebacks show: texts that are no files get one of their own each."""

@@ -7,6 +7,7 @@ them into text or JSON. Nothing here knows YAML, Pydantic or torch.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +15,11 @@ from typing import Literal
 __all__ = ["Collector", "ConfnetError", "Diagnostic", "Note", "Span", "closest"]
 
 Severity = Literal["error", "warning", "note"]
+
+MAX_DIAGNOSTICS = 1_000
+MAX_TEXT = 1_000
+"""Texts longer than this quote something of a file that nobody would read to its end."""
+MAX_QUOTE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,10 @@ class Note:
     message: str
     span: Span | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.message) > MAX_TEXT:
+            object.__setattr__(self, "message", _shortened(self.message))
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -56,11 +66,23 @@ class Diagnostic:
     help: str = ""
     severity: Severity = "error"
 
+    def __post_init__(self) -> None:
+        for name in ("message", "path", "help"):
+            text = getattr(self, name)
+            if len(text) > MAX_TEXT:
+                object.__setattr__(self, name, _shortened(text))
+
     def sort_key(self) -> tuple[str, int, int, str, str]:
         """Order of a report: by file, then place, then code."""
         if self.span is None:
             return ("", 0, 0, self.code, self.message)
         return (self.span.file, self.span.line, self.span.column, self.code, self.message)
+
+
+def _shortened(text: str) -> str:
+    """A text whose quotes, and then whose end, are cut to what a person reads."""
+    text = re.sub(rf"`([^`]{{{MAX_QUOTE}}})[^`]+(?:`|\Z)", r"`\1...`", text)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
 
 
 class ConfnetError(Exception):
@@ -96,7 +118,10 @@ def _restore_error(diagnostics: tuple[Diagnostic, ...], sources: dict[str, str],
 
 @dataclass(slots=True)
 class Collector:
-    """Diagnostics gathered while a stage runs; the same fact at the same place is kept once."""
+    """Diagnostics gathered while a stage runs; the same fact at the same place is kept once.
+
+    After `MAX_DIAGNOSTICS` of them the stage ends: nobody reads more, and a file could ask for millions.
+    """
 
     found: dict[tuple[str, str, Span | None], Diagnostic] = field(default_factory=dict)
 
@@ -112,12 +137,15 @@ class Collector:
         help: str = "",
         severity: Severity = "error",
     ) -> None:
-        """Record one diagnostic, unless it is recorded already."""
+        """Record one diagnostic, unless it is recorded already. Raises ConfnetError when there are too many."""
         self.report(Diagnostic(code, message, path, span, label, tuple(notes), help, severity))
 
     def report(self, diagnostic: Diagnostic) -> None:
-        """Record a finished diagnostic, unless it is recorded already."""
+        """Record a finished diagnostic, unless it is recorded already. Raises ConfnetError when there are too many."""
         self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
+        if len(self.found) > MAX_DIAGNOSTICS:
+            last = Diagnostic("too-many-errors", f"there are more than {MAX_DIAGNOSTICS:,} diagnostics", span=diagnostic.span)
+            raise ConfnetError([*self.found.values(), last])
 
     def sorted(self) -> tuple[Diagnostic, ...]:
         """Everything recorded, by place."""
@@ -140,6 +168,8 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     Near are words a slip of the hand away (a letter more, less, other or swapped with its neighbour), two slips in
     longer words, and long words that share most of their text.
     """
+    if len(word) > MAX_QUOTE:  # no slip of the hand, and long to compare
+        return None
     folded: dict[str, str] = {}
     for candidate in candidates:
         folded.setdefault(candidate.casefold(), candidate)

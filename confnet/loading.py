@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from confnet.diagnostics import Collector, ConfnetError, Note, Span
+from confnet.diagnostics import Collector, ConfnetError, Diagnostic, Note, Span
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.source import Scalar, Source, parse, read_file
 from confnet.spec import Document, read_document
 
-__all__ = ["Spec", "Unit", "load_file", "load_text", "load_texts"]
+__all__ = ["Spec", "Unit", "load_file", "load_text", "load_texts", "located"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +60,27 @@ class Spec:
         return f"<Spec {self.document.name} from {self.document.file}>"
 
 
+def located(diagnostics: Iterable[Diagnostic], sources: Mapping[str, Source]) -> tuple[Diagnostic, ...]:
+    """The same diagnostics, sorted, each with the path of the value it stands in."""
+    found = []
+    for diagnostic in diagnostics:
+        source = sources.get(diagnostic.span.file) if diagnostic.span else None
+        if source is not None and diagnostic.span is not None and not diagnostic.path:
+            diagnostic = replace(diagnostic, path=source.path_at(diagnostic.span))
+        found.append(diagnostic)
+    return tuple(sorted(found, key=Diagnostic.sort_key))
+
+
 def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
     """Read the file at `path`, called `name` in diagnostics, and what it includes. Raises ConfnetError."""
     source = read_file(path, name, limits)
     folder = path.resolve().parent
 
     def read(include: str, place: Span) -> Source:
-        target = folder / include
-        resolved = target.resolve()
+        try:
+            resolved = (folder / include).resolve()
+        except (OSError, RuntimeError):  # before Python 3.13, a circle of links is a RuntimeError
+            raise _IncludeError("unreadable-file", f"`{include}` is a link that leads nowhere", "") from None
         if not resolved.is_relative_to(folder):
             raise _IncludeError(
                 "include-escapes", f"`{include}` lies outside the folder of `{name}`", "move the file below that folder"
@@ -87,7 +100,7 @@ def load_text(text: str, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
             "load the file by its path",
         )
 
-    return _Loading(read, limits).spec(parse(text, name, limits), "Model")
+    return _Loading(read, limits).spec(parse(text, name, limits), _stem(name))
 
 
 def load_texts(texts: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Spec:
@@ -100,8 +113,12 @@ def load_texts(texts: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Spe
             raise _IncludeError("unreadable-file", f"`{include}` does not exist", "")
         return parse(texts[file], file, limits)
 
-    stem = "Model" if name.startswith("<") else Path(name).stem
-    return _Loading(read, limits).spec(parse(texts[name], name, limits), stem)
+    return _Loading(read, limits).spec(parse(texts[name], name, limits), _stem(name))
+
+
+def _stem(name: str) -> str:
+    """What a text that does not say its `name` is called: after its file, if it has one."""
+    return "Model" if name.startswith("<") else Path(name).stem
 
 
 class _IncludeError(Exception):
@@ -114,22 +131,32 @@ class _Loading:
     def __init__(self, read: Callable[[str, Span], Source], limits: Limits) -> None:
         self.read, self.limits = read, limits
         self.found = Collector()
+        self.sources: dict[str, Source] = {}
         self.texts: dict[str, str] = {}
         self.units: dict[str, Unit] = {}
+        self.bytes = self.nodes = 0
 
     def spec(self, source: Source, stem: str) -> Spec:
-        unit = self.unit(source, stem, "", ())
-        self.found.raise_errors(self.texts)
+        self.bytes, self.nodes = len(source.text), source.nodes
+        try:
+            unit = self.unit(source, stem, "", ())
+            self.found.raise_errors(self.texts)
+        except ConfnetError as error:
+            raise ConfnetError(located(error.diagnostics, self.sources), {**self.texts, **error.sources}) from None
         assert unit is not None
         return Spec(unit)
 
     def unit(self, source: Source, stem: str, key: str, chain: tuple[tuple[str, Span], ...]) -> Unit | None:
         """The unit of a source. `key` is its path from the root's folder, `chain` the includes that led to it."""
         self.texts[source.file] = source.text
+        self.sources[source.file] = source
         document = read_document(source, stem, self.found)
         if document is None:
             return None
         includes = []
+        if len(document.variants) > self.limits.variants:
+            message = f"the file has more than {self.limits.variants:,} variants"
+            self.found.add("too-many-variants", message, document.variants[self.limits.variants].span)
         for include in document.include:
             unit = self.include(include.path, key, (*chain, (key, include.span)))
             if unit is not None:
@@ -164,10 +191,25 @@ class _Loading:
         except ConfnetError as error:
             self.adopt(error, path)
             return None
+        self.total(source, path)
         unit = self.unit(source, Path(target).stem, target, chain)
         if unit is not None:
             self.units[target] = unit
         return unit
+
+    def total(self, source: Source, path: Scalar) -> None:
+        """Count a file that an include reaches; raises ConfnetError where all files together are too much."""
+        self.bytes += len(source.text)
+        self.nodes += source.nodes
+        limits = self.limits
+        if self.bytes > limits.file_bytes:
+            message = f"the files together are larger than {limits.file_bytes:,} characters"
+            self.found.add("file-too-large", message, path.span)
+        elif self.nodes > limits.nodes:
+            self.found.add("too-many-nodes", f"the files together have more than {limits.nodes:,} values", path.span)
+        else:
+            return
+        self.found.raise_errors(self.texts)
 
     @property
     def root_name(self) -> str:

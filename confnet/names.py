@@ -61,6 +61,14 @@ class _Names:
         if document.root is not None:
             self.module(document.root, known)
         for definition in document.modules:
+            if lookup(definition.name) is not None:
+                self.found.add(
+                    "shadows-layer",
+                    f"`{definition.name}` is a layer as well, which this file cannot use then",
+                    definition.span,
+                    severity="warning",
+                    help="give the definition a name of its own",
+                )
             body = definition.module.body
             inner = self.scope(body.args, body.let, known) if body else known
             self.module(definition.module, inner, own_scope=True)
@@ -71,7 +79,16 @@ class _Names:
             if arg.default is not None:
                 self.argument(arg.default, declared(arg), known)
             known = known | {arg.name}
+        taken = {arg.name for arg in args}
         for constant in let:
+            if constant.name in taken:
+                self.found.add(
+                    "duplicate-name",
+                    f"`{constant.name}` is an argument and a constant",
+                    constant.span,
+                    help="rename one of the two",
+                )
+            taken.add(constant.name)
             self.value(constant.value, known)
             known = known | {constant.name}
         return known

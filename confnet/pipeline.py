@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from confnet.check import check
 from confnet.diagnostics import Collector, ConfnetError, Diagnostic
+from confnet.language.evaluator import budget
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec
 from confnet.names import check_names
@@ -40,10 +41,11 @@ def make_plan(
         texts = {**texts, ARGS_FILE: args}
     try:
         check_names(spec, found)
-        plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits)
+        with budget(limits.steps):
+            plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits)
         check(plan, found)
     except ConfnetError as error:
-        raise ConfnetError([*found.found.values(), *error.diagnostics], texts) from None
+        raise ConfnetError(dict.fromkeys([*found.found.values(), *error.diagnostics]), texts) from None
     found.raise_errors(texts)
     return plan, found.sorted()
 
@@ -51,6 +53,9 @@ def make_plan(
 def check_library(spec: Spec) -> tuple[Diagnostic, ...]:
     """Check the names of a spec that only defines modules; raises ConfnetError with every mistake."""
     found = Collector()
-    check_names(spec, found)
+    try:
+        check_names(spec, found)
+    except ConfnetError as error:  # there are too many
+        raise ConfnetError(error.diagnostics, spec.texts) from None
     found.raise_errors(spec.texts)
     return found.sorted()

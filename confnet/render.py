@@ -10,7 +10,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Final
@@ -24,6 +24,7 @@ EXCERPT_WIDTH: Final = 120
 """Columns of an excerpt; a longer line is cut to a window around what is underlined."""
 
 _LEAD: Final = 40  # columns of a cut line that stay before what is underlined
+_LOOK: Final = 1_000
 _TAB: Final = 4
 _DOTS: Final = "..."
 _SEVERITIES: Final = ("error", "warning", "note")
@@ -73,8 +74,8 @@ def render_sarif(
 ) -> str:
     """One SARIF 2.1.0 log, in ASCII, with a rule for each code that occurs.
 
-    `sources` gives each place the text of its line, `pages` the Markdown page of a code, whose first paragraph is the rule's
-    short description; a code without a page is described by its name. `version` is that of confnet.
+    `sources` gives each place the text of its line, `pages` the Markdown page of a code, whose first paragraph is the
+    rule's short description; a code without a page is described by its name. `version` is that of confnet.
     """
     found = list(diagnostics)
     codes = sorted({diagnostic.code for diagnostic in found})
@@ -293,6 +294,12 @@ def _excerpt(span: Span, label: str, severity: str, lines: Sequence[str], margin
 
 def _underlined(line: str, span: Span) -> tuple[str, str]:
     """A line as shown and the carets below it, both cut to the width of an excerpt."""
+    before = max(min(span.column - 1, len(line)) - _LOOK, 0)
+    if before or len(line) > 2 * _LOOK:  # of a very long line, only what stands near is looked at
+        line = ("." if before else "") + line[before : before + 2 * _LOOK]
+        shift = before - 1 if before else 0
+        end_column = max(span.end_column - shift, 1) if span.end_line == span.line else span.end_column
+        span = replace(span, column=span.column - shift, end_column=end_column)
     cells = _cells(line)
     starts = [0, *accumulate(width for _, width in cells)]  # the column where each character begins, and the end
     begin = min(max(span.column - 1, 0), len(cells))

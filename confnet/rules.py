@@ -248,7 +248,13 @@ class RuleReader:
             self.error(
                 "invalid-hook", f"a `{kind.name}` hook belongs to a module, not to a tensor", spec.tensor.span, names
             )
-        return self.values.text(spec.tensor, names) if spec.tensor is not None else None
+        name = self.values.text(spec.tensor, names) if spec.tensor is not None else None
+        if kind.name == "post_accumulate_grad" and name in ("output", "input"):
+            self.error(
+                "invalid-hook", f"`{name}` accumulates no gradient", spec.tensor.span, names,
+                help="name a parameter, or write `kind: tensor`",
+            )  # fmt: skip
+        return name
 
     def hook_call(self, node: Node, kind: HookKind, with_kwargs: bool, names: Names) -> CallPlan | None:
         call = self.named_call(node, names)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from confnet.catalog.types import UNKNOWN_VALUE
-from confnet.diagnostics import Collector, Note, Span
+from confnet.diagnostics import Collector, ConfnetError, Note, Span
 from confnet.language.code import Code
 from confnet.language.expressions import Expression, Template
 from confnet.language.grammar import LanguageError
@@ -157,6 +157,8 @@ class Values:
     def language_error(self, error: LanguageError, node: Scalar, names: Names) -> None:
         """Report a mistake inside a scalar at its own columns."""
         self.error(error.code, error.message, part_of(node, error), names, help=error.help)
+        if error.code == "too-much-work":  # every further expression would say so again
+            raise ConfnetError(self.found.found.values())
 
     def error(self, code: str, message: str, span: Span | None, names: Names, *, help: str = "") -> None:
         """Report a mistake, with the chain of places that led here."""
@@ -166,7 +168,7 @@ class Values:
 def mentioned(texts: Iterable[str], names: Names) -> dict[str, object]:
     """The args and constants in force that code mentions, as far as they are data that code can read."""
     words = set(re.findall(r"[^\W\d]\w*", "\n".join(texts)))
-    return {name: value for name, value in names.table.items() if name in words and is_plain(value)}
+    return {name: value for name, value in names.table.items() if name in words and (value is UNKNOWN_VALUE or is_plain(value))}
 
 
 def is_plain(value: object) -> bool:

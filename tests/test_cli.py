@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -87,7 +88,7 @@ def test_a_bad_file(folder: Path) -> None:
 def test_several_files_are_all_checked(folder: Path) -> None:
     result = run("validate", "bad.yaml", "good.yaml", "good.yaml", "absent.yaml")
     assert result.exit_code == 1
-    assert result.output.endswith("2 errors in 3 files\ngood.yaml: ok\n")
+    assert result.output.endswith("does not exist\n\ngood.yaml: ok\n2 errors in 3 files\n")
     assert "error[unknown-argument]" in result.output
     assert "error[unreadable-file]: `absent.yaml` does not exist" in result.output
 
@@ -114,6 +115,152 @@ def test_json_is_one_document_for_several_files(folder: Path) -> None:
 def test_json_of_a_good_file(folder: Path) -> None:
     result = run("validate", "--format", "json", "good.yaml")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"ok": True, "diagnostics": []})
+
+
+# --- which files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(folder: Path) -> Path:
+    """A folder with files of ours, of others, and of nobody."""
+    texts = {
+        "models/b.yaml": GOOD,
+        "models/a.yml": f"# a comment\n{GOOD}",
+        "models/deep/c.YAML": BAD,
+        "models/flow.yaml": "{confnet: 1, Sequential: [ReLU]}\n",
+        "models/quoted.yaml": '"confnet": 1\nSequential: [ReLU]\n',
+        "models/marked.yaml": "\ufeffconfnet: 1\nSequential: [ReLU]\n",
+        "models/other.yaml": "steps:\n  confnet: 1\nconfnetwork: 2\n",
+        "models/notes.txt": BAD,
+        "models/.hidden/d.yaml": BAD,
+        "others/a.yaml": "on: push\n",
+        "others/b.yml": "x: 'confnet: 1'\n",
+    }
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_folder_means_its_confnet_files(models: Path) -> None:
+    result = run("validate", "models")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.splitlines()[1] == " --> models/deep/c.YAML:8:20"
+    assert result.stdout.endswith(
+        "\n\nmodels/a.yml: ok\nmodels/b.yaml: ok\nmodels/flow.yaml: ok\nmodels/marked.yaml: ok\n"
+        "models/quoted.yaml: ok\n1 error in 6 files\n"
+    )
+
+
+def test_a_file_is_read_whatever_it_holds(models: Path) -> None:
+    result = run("validate", "models/other.yaml")
+    assert result.exit_code == 1
+    assert "error[unknown-key]" in result.output
+
+
+def test_a_pattern(models: Path) -> None:
+    result = run("validate", "models/[ab].*")
+    assert (result.exit_code, result.output) == (0, "models/a.yml: ok\nmodels/b.yaml: ok\nno errors in 2 files\n")
+    result = run("validate", "models/**/[ac].*")
+    assert result.output.endswith("models/a.yml: ok\n1 error in 2 files\n")
+
+
+def test_a_name_with_brackets_is_no_pattern(folder: Path) -> None:
+    (folder / "a[1].yaml").write_text(GOOD)
+    assert run("validate", "a[1].yaml").output == "a[1].yaml: ok\n"
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(folder: Path) -> None:
+    result = run("validate", "*.yml")
+    assert result.exit_code == 1
+    assert "error[unreadable-file]: `*.yml` does not exist" in result.output
+
+
+def test_a_file_named_twice_is_read_once(models: Path) -> None:
+    (models / "link.yaml").symlink_to("models/b.yaml")
+    result = run(
+        "validate", "models/b.yaml", "./models/b.yaml", "link.yaml", "models/[b].yaml", str(models / "models/b.yaml")
+    )
+    assert (result.exit_code, result.output) == (0, "models/b.yaml: ok\n")
+
+
+def test_a_folder_without_confnet_files_is_told(models: Path) -> None:
+    (models / "empty").mkdir()
+    result = run("validate", "others", "empty", "good.yaml")
+    assert (result.exit_code, result.stdout) == (0, "good.yaml: ok\n")
+    assert result.stderr == (
+        "note: no file with the key `confnet` in others: 2 other YAML files\n"
+        "note: no file with the key `confnet` in empty\n"
+    )
+    assert run("validate", "--quiet", "others", "good.yaml").output == ""
+    alone = run("validate", "--quiet", "others")
+    assert (alone.exit_code, alone.stdout) == (0, "")
+    assert alone.stderr.startswith("note: no file")  # a check of nothing is not passed over in silence
+
+
+@pytest.mark.parametrize("command", ["validate", "show"])
+def test_standard_input(folder: Path, command: str) -> None:
+    result = CliRunner().invoke(commands, [command, "-"], input=GOOD)
+    assert result.exit_code == 0, result.output
+    assert ("Linear(in_features=4" in result.output) if command == "show" else (result.output == "<stdin>: ok\n")
+    result = CliRunner().invoke(commands, [command, "-"], input=BAD)
+    assert result.exit_code == 1
+    assert " --> <stdin>:8:20\n" in result.output
+
+
+def test_standard_input_with_an_include(folder: Path) -> None:
+    result = CliRunner().invoke(commands, ["validate", "-", "good.yaml"], input="confnet: 1\ninclude: [good.yaml]\n")
+    assert result.exit_code == 1
+    assert "error[include-without-folder]" in result.output
+
+
+def test_standard_input_that_is_no_text(folder: Path) -> None:
+    result = CliRunner().invoke(commands, ["validate", "-"], input=b"confnet: 1\nname: R\xe9\n")
+    assert result.exit_code == 1
+    assert "error[invalid-character]" in result.output
+
+
+# --- formats --------------------------------------------------------------------------------------------------------
+
+
+def test_sarif_format(models: Path) -> None:
+    result = run("validate", "--format", "sarif", "models", "good.yaml")
+    assert (result.exit_code, result.stderr) == (1, "")
+    (log,) = json.loads(result.stdout)["runs"]
+    (found,) = log["results"]
+    assert found["ruleId"] == "unknown-argument"
+    assert found["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": "models/deep/c.YAML"}
+    (rule,) = log["tool"]["driver"]["rules"]
+    assert rule["help"]["markdown"].startswith("# unknown-argument\n")
+    assert log["tool"]["driver"]["version"] == confnet.__version__
+    fine = run("validate", "--format", "sarif", "good.yaml")
+    assert (fine.exit_code, json.loads(fine.stdout)["runs"][0]["results"]) == (0, [])
+
+
+def test_github_format(folder: Path) -> None:
+    result = run("validate", "--format", "github", "good.yaml", "bad.yaml")
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "::error file=bad.yaml,line=8,col=20,endLine=8,endColumn=30,title=confnet unknown-argument"
+        "::`Linear` has no argument `in_featurs`%0Ahelp: did you mean `in_features`?\n"
+        "good.yaml: ok\n"
+        "1 error in 2 files\n"
+    )
+    assert run("validate", "--format", "github", "--quiet", "good.yaml").output == ""
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "github"])
+def test_reports_are_the_same_each_time(models: Path, form: str) -> None:
+    first, second = (run("validate", "--format", form, "models", "bad.yaml").output for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("form", ["sarif", "github"])
+def test_show_has_tables_and_no_reports(folder: Path, form: str) -> None:
+    result = run("show", "good.yaml", "--format", form)
+    assert result.exit_code == 2
+    assert "is not one of 'text', 'json'" in " ".join(result.stderr.split())
 
 
 # --- options --------------------------------------------------------------------------------------------------------
@@ -181,7 +328,7 @@ def test_set_names_args_of_the_document_only(folder: Path, name: str) -> None:
         (("validate", "good.yaml", "--set", "width=1", "--set", "width=2"), "'width' is set twice"),
         (("validate", "good.yaml", "--set", "width=[1, 2"), "the value of 'width' is not YAML"),
         (("validate", "good.yaml", "--set", "width=!!python/name:os.system x"), "the value of 'width' is not YAML"),
-        (("validate", "good.yaml", "--format", "xml"), "'xml' is not one of 'text', 'json'"),
+        (("validate", "good.yaml", "--format", "xml"), "'xml' is not one of 'text', 'json', 'sarif', 'github'"),
         (("validate", "good.yaml", "--plugin", "no_such_plugin"), "'no_such_plugin' cannot be imported"),
         (("validate", "good.yaml", "--plugin", "not a name"), "'not a name' cannot be imported"),
         (("validate", "good.yaml", "--colour"), "No such option"),
@@ -218,7 +365,7 @@ def test_a_plugin_that_raises_is_told_with_its_traceback(folder: Path) -> None:
     assert "importing 'broken_plugin' raised ZeroDivisionError, see above" in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("validate", "--help"), ("show", "-h")])
+@pytest.mark.parametrize("arguments", [("--help",), ("validate", "--help"), ("show", "-h"), ("explain", "-h")])
 def test_help_has_an_example(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.exit_code == 0
@@ -452,3 +599,30 @@ def test_the_hook_runs_a_command_that_takes_files(folder: Path) -> None:
     assert program == "confnet"
     assert run(*arguments, "good.yaml").exit_code == 0
     assert run(*arguments, "good.yaml", "bad.yaml").exit_code == 1
+
+
+def recipes() -> dict[str, dict[str, Any]]:
+    """The files of docs/ci.md that other programs read, by name."""
+    text = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- file: (\S+) -->\n```text\n(.*?)```", text, re.DOTALL)
+    return {name: yaml.safe_load(recipe) for name, recipe in found}
+
+
+def test_the_recipe_for_pre_commit_is_our_hook() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    (repository,) = recipes()[".pre-commit-config.yaml"]["repos"]
+    (recipe,) = repository["hooks"]
+    own = {"description", "language"}
+    assert {k: v for k, v in recipe.items() if k not in {"language", "files"}} == {
+        k: v for k, v in hook.items() if k not in own
+    }
+
+
+@pytest.mark.parametrize("name", ["annotations", "scanning"])
+def test_the_recipes_run_commands_that_there_are(models: Path, name: str) -> None:
+    (job,) = recipes()[f"{name}.yaml"]["jobs"].values()
+    (command,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("confnet ")]
+    arguments = command.removesuffix(" > confnet.sarif").split()[1:]
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert "unknown-argument" in result.stdout

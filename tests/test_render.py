@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from confnet.diagnostics import Diagnostic, Note, Span
-from confnet.render import EXCERPT_WIDTH, printable, render_json, render_text, summary
+from confnet.render import (
+    EXCERPT_WIDTH,
+    printable,
+    render_github,
+    render_json,
+    render_sarif,
+    render_text,
+    summary,
+)
 
 LENET = "\n" * 8 + "    - Conv2d: {in_channels: 1, kernal_size: 5, out_channels: 6}\n    - ReLU\n"
 MISSPELT = Diagnostic(
@@ -210,6 +221,222 @@ def test_json_has_the_fields_of_a_diagnostic() -> None:
             },
         ],
     }
+
+
+# --- SARIF ----------------------------------------------------------------------------------------------------------
+
+NOTED = Diagnostic(
+    "shape-mismatch", "the shapes do not meet", "children.a", Span("models/my net.yaml", 2, 3, 4, 1), "64 channels",
+    (Note("in `Block`, instantiated", Span("models/main.yaml", 9, 5, 9, 10)), Note("torch says so")),
+    "mend it", "warning",
+)  # fmt: skip
+
+# What the SARIF 2.1.0 schema says of the objects that a log of confnet holds: property -> form, `!` for a required one.
+# A form is a type, a tuple of allowed values, the name of an object, or a list of one.
+MESSAGE_STRING = {"text!": str, "markdown": str}
+SARIF: dict[str, dict[str, Any]] = {
+    "log": {"$schema": "uri", "version!": ("2.1.0",), "runs!": ["run"]},
+    "run": {
+        "tool!": "tool",
+        "results": ["result"],
+        "columnKind": ("utf16CodeUnits", "unicodeCodePoints"),
+    },
+    "tool": {"driver!": "component"},
+    "component": {"name!": str, "version": str, "rules": ["rule"]},
+    "rule": {"id!": str, "name": str, "shortDescription": "string", "help": "string", "helpUri": "uri"},
+    "string": MESSAGE_STRING,
+    "message": MESSAGE_STRING,
+    "result": {
+        "ruleId": str,
+        "ruleIndex": int,
+        "level": ("none", "note", "warning", "error"),
+        "message!": "message",
+        "locations": ["location"],
+        "relatedLocations": ["location"],
+    },
+    "location": {
+        "id": int, "message": "message", "physicalLocation": "physical", "logicalLocations": ["logical"],
+    },
+    "logical": {"fullyQualifiedName": str},
+    "physical": {"artifactLocation!": "artifact", "region": "region", "contextRegion": "region"},
+    "artifact": {"uri": "uri-reference"},
+    "region": {"startLine": int, "startColumn": int, "endLine": int, "endColumn": int, "snippet": "content"},
+    "content": {"text": str},
+}  # fmt: skip
+
+
+def sarif_faults(value: Any, form: Any, place: str = "log") -> list[str]:
+    """Where a value is not what the schema says."""
+    if isinstance(form, tuple):
+        return [] if value in form else [f"{place} is {value!r}"]
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return [f"{place} is no list"]
+        return [fault for n, each in enumerate(value) for fault in sarif_faults(each, form[0], f"{place}[{n}]")]
+    if isinstance(form, type):
+        return [] if type(value) is form else [f"{place} is {value!r}"]
+    if form in ("uri", "uri-reference"):
+        fine = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", value)
+        return [] if fine and (form != "uri" or urlsplit(value).scheme) else [f"{place} is {value!r}"]
+    properties = {name.rstrip("!"): each for name, each in SARIF[form].items()}
+    required = [name[:-1] for name in SARIF[form] if name.endswith("!")]
+    missing = [f"{place} lacks {name}" for name in required if name not in value]
+    foreign = [f"{place} has {name}" for name in value if name not in properties]
+    inner = [
+        fault
+        for name in value.keys() & properties.keys()
+        for fault in sarif_faults(value[name], properties[name], f"{place}.{name}")
+    ]
+    return [*missing, *foreign, *inner]
+
+
+def sarif(*diagnostics: Diagnostic, sources: dict[str, str] | None = None, pages: dict[str, str] | None = None) -> Any:
+    text = render_sarif(diagnostics, sources or {}, pages or {}, "1.2.3")
+    assert text.isascii()
+    log = json.loads(text)
+    assert sarif_faults(log, "log") == []
+    return log["runs"][0]
+
+
+def test_sarif_of_nothing() -> None:
+    run = sarif()
+    assert run["results"] == []
+    assert run["tool"]["driver"] == {"name": "confnet", "version": "1.2.3", "rules": []}
+
+
+def test_sarif_has_a_rule_for_each_code() -> None:
+    pages = {"unknown-argument": "# unknown-argument\n\nA layer has no such\nargument. Look it up.\n\nWrong:\n"}
+    run = sarif(MISSPELT, NOTED, MISSPELT, pages=pages)
+    rules = run["tool"]["driver"]["rules"]
+    assert rules == [
+        {"id": "shape-mismatch", "name": "ShapeMismatch", "shortDescription": {"text": "shape-mismatch"}},
+        {
+            "id": "unknown-argument",
+            "name": "UnknownArgument",
+            "shortDescription": {"text": "A layer has no such argument. Look it up."},
+            "help": {"text": pages["unknown-argument"], "markdown": pages["unknown-argument"]},
+        },
+    ]
+    assert [result["ruleIndex"] for result in run["results"]] == [1, 0, 1]
+    assert [rules[result["ruleIndex"]]["id"] for result in run["results"]] == [r["ruleId"] for r in run["results"]]
+
+
+def test_sarif_of_a_diagnostic() -> None:
+    run = sarif(NOTED, sources={"models/my net.yaml": "a: 1\n  b: \x1b2\n"})
+    assert run["columnKind"] == "unicodeCodePoints"
+    assert run["results"] == [
+        {
+            "ruleId": "shape-mismatch",
+            "ruleIndex": 0,
+            "level": "warning",
+            "message": {
+                "text": "the shapes do not meet (64 channels)\n"
+                "note: in `Block`, instantiated at models/main.yaml:9:5\n"
+                "note: torch says so\n"
+                "help: mend it"
+            },
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": "models/my%20net.yaml"},
+                        "region": {"startLine": 2, "startColumn": 3, "endLine": 4, "endColumn": 1},
+                        "contextRegion": {"startLine": 2, "snippet": {"text": "  b: \\x1b2"}},
+                    },
+                    "logicalLocations": [{"fullyQualifiedName": "children.a"}],
+                }
+            ],
+            "relatedLocations": [
+                {
+                    "id": 0,
+                    "message": {"text": "in `Block`, instantiated"},
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": "models/main.yaml"},
+                        "region": {"startLine": 9, "startColumn": 5, "endLine": 9, "endColumn": 10},
+                    },
+                }
+            ],
+        }
+    ]
+
+
+def test_sarif_places_that_are_no_files() -> None:
+    of_args = Diagnostic("a-code", "m", span=Span("<args>", 1, 8, 1, 9), notes=(Note("n", Span("<text>", 1, 1, 1, 2)),))
+    of_nothing = Diagnostic("b-code", "m", "some.path")
+    results = sarif(of_args, of_nothing)["results"]
+    assert [result["locations"] for result in results] == [
+        [],
+        [{"logicalLocations": [{"fullyQualifiedName": "some.path"}]}],
+    ]
+    assert results[0]["message"]["text"] == "m\nat: <args>:1:8\nnote: n at <text>:1:1"
+    assert "relatedLocations" not in results[0]
+
+
+@pytest.mark.parametrize("name", ["a b.yaml", "a:b.yaml", "d/ü%.yaml", "../x#y.yaml", "\udce9.yaml", "/tmp/a b?.yaml"])
+def test_sarif_names_of_files(name: str) -> None:
+    (result,) = sarif(Diagnostic("a-code", "m", span=Span(name, 1, 1, 1, 2)))["results"]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    parts = urlsplit(uri)
+    assert parts.scheme == ("file" if Path(name).is_absolute() else "")
+    assert not parts.query
+    assert not parts.fragment
+    assert unquote(parts.path, errors="surrogateescape") == name
+
+
+@pytest.mark.parametrize(
+    ("log", "fault"),
+    [
+        ({"version": "2.1.0"}, "log lacks runs"),
+        ({"version": "2.0.0", "runs": []}, "log.version is '2.0.0'"),
+        ({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": 3}}}]}, "log.runs[0].tool.driver.name is 3"),
+        ({"version": "2.1.0", "runs": [], "extra": 1}, "log has extra"),
+    ],
+)
+def test_a_wrong_log_is_found(log: Any, fault: str) -> None:
+    assert sarif_faults(log, "log") == [fault]
+
+
+# --- GitHub ---------------------------------------------------------------------------------------------------------
+
+
+def test_github_commands() -> None:
+    note = Diagnostic("a-code", "look", span=Span("a.yaml", 1, 2, 1, 5), severity="note")
+    assert render_github([MISSPELT, NOTED, note]).split("\n") == [
+        "::error file=examples/lenet.yaml,line=9,col=32,endLine=9,endColumn=43,title=confnet unknown-argument"
+        "::`Conv2d` has no argument `kernal_size`%0Ahelp: did you mean `kernel_size`?",
+        # Columns of two lines cannot be told: GitHub would refuse them.
+        "::warning file=models/my net.yaml,line=2,col=3,title=confnet shape-mismatch::the shapes do not meet"
+        " (64 channels)%0Anote: in `Block`, instantiated at models/main.yaml:9:5%0Anote: torch says so%0Ahelp: mend it",
+        "::notice file=a.yaml,line=1,col=2,endLine=1,endColumn=5,title=confnet a-code::look",
+    ]
+
+
+def test_github_escapes() -> None:
+    hostile = Diagnostic("a-code", "100%\n::set-output x\r\x1b[2J", span=Span("a,b:c%\nd.yaml", 1, 1, 1, 2))
+    assert render_github([hostile]) == (
+        "::error file=a%2Cb%3Ac%25\\nd.yaml,line=1,col=1,endLine=1,endColumn=2,title=confnet a-code"
+        "::100%25%0A::set-output x\\r\\x1b[2J"
+    )
+
+
+def test_github_without_a_file() -> None:
+    diagnostics = [Diagnostic("a-code", "m", span=Span("<args>", 1, 8, 1, 9)), Diagnostic("b-code", "m", "p")]
+    assert render_github(diagnostics).split("\n") == [
+        "::error title=confnet a-code::m%0Aat: <args>:1:8",
+        "::error title=confnet b-code::m",
+    ]
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(min_size=1, max_size=20))
+def test_a_diagnostic_is_one_command(message: str, remedy: str, file: str) -> None:
+    diagnostic = Diagnostic("a-code", message, span=Span(file, 1, 1, 1, 2), help=remedy)
+    text = render_github([diagnostic])
+    assert text.isprintable() or not [c for c in text if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs")]
+    assert len(text.splitlines()) == 1
+    properties = text.split("::")[1]
+    assert properties.count(",") == (5 if not (file.startswith("<") and file.endswith(">")) else 0)
+
+
+# --- the summary ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

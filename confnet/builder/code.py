@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import dis
 import linecache
 import math
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -18,11 +17,12 @@ import torch.nn.functional as F
 import torch.utils.checkpoint  # so that `torch.utils.checkpoint.checkpoint` is an attribute
 
 from confnet.blueprint import Blueprint
+from confnet.builder.guard import GUARD_NAMES, guarded
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.language.code import Code
 from confnet.language.compile import Names, compile_function
 from confnet.language.forward import parse_code
-from confnet.language.names import BUILTINS, NAMESPACES
+from confnet.language.names import BUILTINS
 from confnet.plan import Input
 
 __all__ = ["function_of", "show_lines"]
@@ -34,27 +34,35 @@ _MODELS = ModuleType("confnet.models", "The functions and classes of built model
 _GLOBALS: dict[str, Any] = vars(_MODELS)
 _GLOBALS.update(
     {
-        # torch.compile looks for builtins of its own here, so all of them stand in it; `_refuse_other_globals` keeps
-        # compiled code to those of the language.
+        # torch.compile looks for builtins of its own here; `compile_function` keeps code to those of the language.
         "__builtins__": builtins.__dict__,
         "torch": torch,
         "nn": torch.nn,
         "F": F,
         "math": math,
+        **GUARD_NAMES,
     }
 )
 sys.modules[_MODELS.__name__] = _MODELS
 
 
 def function_of(
-    code: Code, name: str, owner: str, inputs: Sequence[Input], constants: Iterable[str], members: Iterable[str] = ()
+    code: Code,
+    name: str,
+    owner: str,
+    inputs: Sequence[Input],
+    constants: Iterable[str],
+    members: Iterable[str] = (),
+    *,
+    guard: bool = False,
 ) -> FunctionType:
     """The function `owner.name` of a piece of checked code, with `self` and the inputs as arguments.
 
-    `constants` are the args and constants that it may read, `members` the names that its module writes.
+    `constants` are the args and constants that it may read, `members` the names that its module writes. With
+    `guard`, its loops and numbers are bounded (`confnet.builder.guard`): for code that runs before the model is used.
     """
     signature = tuple((item.name, item.required, _Default(item.default)) for item in inputs)
-    return _compiled(code, name, owner, signature, frozenset(constants), frozenset(members))
+    return _compiled(code, name, owner, signature, frozenset(constants), frozenset(members), guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def _compiled(
     inputs: tuple[tuple[str, bool, _Default], ...],
     constants: frozenset[str],
     members: frozenset[str],
+    guard: bool,
 ) -> FunctionType:
     registered = DEFAULT_REGISTRY.functions
     _GLOBALS.update({key: function.call for key, function in registered.items()})
@@ -111,25 +120,12 @@ def _compiled(
         parsed,
         name,
         [(word, required, default.value) for word, required, default in inputs],
-        Names(members=_Members(members, others), constants=constants),
+        Names(_Members(members, others), constants, frozenset({*registered, *(GUARD_NAMES if guard else ())})),
         class_name=owner,
         source_lines=linecache.getlines(code.file),
+        transform=guarded if guard else None,
     )
-    _refuse_other_globals(made.code, frozenset({*BUILTINS, *NAMESPACES, *registered}))
     return made.bind(_GLOBALS)
-
-
-def _refuse_other_globals(code: CodeType, allowed: frozenset[str]) -> None:
-    """A second fence behind the check: no compiled code reads a global that is not of the language."""
-    for instruction in dis.get_instructions(code):
-        if (
-            instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
-            and instruction.argval not in allowed
-        ):
-            raise AssertionError(f"compiled code reads the global {instruction.argval!r}")
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _refuse_other_globals(constant, allowed)
 
 
 def show_lines(blueprint: Blueprint) -> None:

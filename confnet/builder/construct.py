@@ -13,6 +13,7 @@ from torch import nn
 
 from confnet.blueprint import Blueprint
 from confnet.builder.code import function_of
+from confnet.builder.guard import budget
 from confnet.builder.hook_installer import HookInstaller
 from confnet.builder.hooks import TIES, rebind
 from confnet.builder.instances import BLUEPRINT, class_of, extend, layer_class
@@ -40,6 +41,11 @@ from confnet.plan import (
 __all__ = ["Built", "construct"]
 
 
+# The code of one value: enough for any table that is written as loops, and no more.
+_VALUE_STEPS = 100_000
+_VALUE_SECONDS = 2.0
+
+
 def construct(
     plan: Plan, blueprint: Blueprint, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Built:
@@ -53,6 +59,8 @@ def construct(
         module = made.module(plan.root, None)
     warnings = made.finish(module)
     if dtype is not None:
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"`dtype` is a torch.dtype, not {type(dtype).__name__}")
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(f"a module cannot be converted to {dtype}: give a floating-point or complex dtype")
         convert(module.modules(), dtype)
@@ -180,7 +188,11 @@ class _Construction:
         waiting = frame.waiting
         while waiting:
             left = [item for item in waiting if not self.shared(module, *item)]
-            assert len(left) < len(waiting), "the check refuses shares in a circle"
+            if len(left) == len(waiting):
+                raise ConfnetError(
+                    Diagnostic("unknown-module", f"there is no module `{share.path}` to share", span=share.span)
+                    for _, _, share in left
+                )
             waiting = left
 
     def shared(self, module: nn.Module, owner: nn.Module, name: str, share: Share) -> bool:
@@ -253,16 +265,21 @@ class _Construction:
     ) -> object:
         """The value of code that runs once, at the build."""
         code = self.blueprint.traced(code)
-        function = function_of(code, "value", owner, [Input(name, True) for name in inputs], constants, members)
+        function = function_of(
+            code, "value", owner, [Input(name, True) for name in inputs], constants, members, guard=True
+        )
         try:
             try:
-                return function(scope, **inputs)
+                with budget(steps=_VALUE_STEPS, seconds=_VALUE_SECONDS):
+                    return function(scope, **inputs)
             except Exception as error:
                 if not only_on_meta(error):
                     raise
-            with on_cpu():
+            with on_cpu(), budget(steps=_VALUE_STEPS, seconds=_VALUE_SECONDS):
                 value = function(scope, **inputs)
             return value.to("meta") if isinstance(value, torch.Tensor) else value
+        except ConfnetError:
+            raise
         except Exception as error:
             raise refused("the value cannot be computed", error, _line_of(error, code), ()) from error
 

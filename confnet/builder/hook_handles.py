@@ -50,6 +50,8 @@ class HookHandle:
 def hooks(model: nn.Module) -> dict[str, HookHandle]:
     """The hooks that files registered in a model: by `name` for those of the model itself, by `fqn.name` for those that
     stand in or beside an inner module. A hook without a name is called by its kind (`forward`, `forward1`, ...)."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a module is expected, not {type(model).__name__}")
     found: dict[str, list[tuple[nn.Module, Hook]]] = {}
     for prefix, owner in model.named_modules():
         for hook in owner.__dict__.get(HOOKS, ()):

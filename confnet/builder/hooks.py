@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import CodeType, SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.language.names import attribute_name
 from confnet.plan import HookPlan, Input
 
-__all__ = ["HOOKS", "TIES", "Hook", "adopt", "own", "rebind", "submodule_at"]
+__all__ = ["HOOKS", "TIES", "Hook", "adopt", "own", "rebind", "retie", "submodule_at", "ties_in_force"]
 
 HOOKS = "_confnet_hooks"
 TIES = "_confnet_ties"
@@ -82,7 +82,9 @@ class Hook:
         if plan.code is not None:
             members, constants = self.names
             inputs = [Input(name, True) for name in self.call_names]
-            self.function = function_of(self.blueprint.traced(plan.code), "do", plan.name, inputs, constants, members)
+            self.function = function_of(
+                self.blueprint.traced(plan.code), "do", plan.name, inputs, constants, members, guard=self.blueprint.guarded
+            )
         elif plan.call is not None and plan.call.name in BUILTIN_HOOKS:
             self.implementation = IMPLEMENTATIONS[plan.call.name]
         elif plan.call is not None:
@@ -296,9 +298,23 @@ def adopt(owner: nn.Module) -> None:
 
 
 def rebind(module: nn.Module, incompatible: object = None) -> None:
-    """After parameters have been replaced, by `load_state_dict(assign=True)` or a move from the meta device: ties and
-    tensor hooks as they were."""
+    """After parameters have been replaced by `load_state_dict(assign=True)`: ties and tensor hooks as they were."""
+    retie(module, module.__dict__.get(TIES, ()))
+
+
+def ties_in_force(module: nn.Module) -> list[tuple[str, str]]:
+    """The ties of a module that hold: one around it may have tied the same parameter to another since."""
+    found = []
     for name, to in module.__dict__.get(TIES, ()):
+        left, right = _slot(module, name), _slot(module, to)
+        if left is not None and right is not None and left[0][left[1]] is right[0][right[1]]:
+            found.append((name, to))
+    return found
+
+
+def retie(module: nn.Module, ties: Iterable[tuple[str, str]]) -> None:
+    """After parameters have been replaced: these ties, and tensor hooks, as they were."""
+    for name, to in ties:
         left, right = _slot(module, name), _slot(module, to)
         if left is not None and right is not None:
             left[0][left[1]] = right[0][right[1]]

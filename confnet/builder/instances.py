@@ -7,6 +7,7 @@ A class made while a program runs cannot be found by pickle under its name. An i
 from __future__ import annotations
 
 import copy
+import threading
 import weakref
 from collections.abc import Callable
 from types import FunctionType
@@ -17,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from confnet.blueprint import Blueprint
 from confnet.builder.code import function_of, show_lines
-from confnet.builder.hooks import adopt, rebind
+from confnet.builder.hooks import adopt, retie, ties_in_force
 from confnet.builder.meta import buffers_without_values, compute_again
 from confnet.catalog.registry import lookup
 from confnet.plan import Definition, RulePlan
@@ -32,6 +33,7 @@ Identity = tuple[str, ...]
 gave it further methods."""
 
 _CLASSES: weakref.WeakValueDictionary[tuple[str, Identity], type[nn.Module]] = weakref.WeakValueDictionary()
+_MAKING = threading.Lock()  # two threads that build the same text get the same class
 
 
 def layer_class(name: str) -> type[nn.Module]:
@@ -56,6 +58,7 @@ def class_of(definition: Definition, blueprint: Blueprint) -> type[nn.Module]:
                 method.inputs,
                 definition.constants,
                 definition.members,
+                guard=blueprint.guarded,
             )
             for method in definition.methods.values()
         }
@@ -83,7 +86,9 @@ def _extended(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> typ
 
 def _with_methods(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> type[nn.Module]:
     functions = {
-        method.name: function_of(blueprint.traced(method.code), method.name, cls.__name__, method.inputs, ())
+        method.name: function_of(
+                blueprint.traced(method.code), method.name, cls.__name__, method.inputs, (), guard=blueprint.guarded
+            )
         for method in rule.methods.values()
     }
     return _make(cls.__name__, cls, functions, _identity_with(cls, rule), "")
@@ -95,10 +100,11 @@ def _identity_with(cls: type[nn.Module], rule: RulePlan) -> Identity:
 
 def _cached(blueprint: Blueprint, identity: Identity, make: Callable[[], type[nn.Module]]) -> type[nn.Module]:
     key = (blueprint.digest, identity)
-    made = _CLASSES.get(key)
-    if made is None:
-        show_lines(blueprint)
-        made = _CLASSES[key] = make()
+    with _MAKING:
+        made = _CLASSES.get(key)
+        if made is None:
+            show_lines(blueprint)
+            made = _CLASSES[key] = make()
     return made
 
 
@@ -133,9 +139,9 @@ def _set_state(self: nn.Module, state: Any) -> None:
 
 def _apply(self: nn.Module, fn: Callable[[Any], Any], recurse: bool = True) -> nn.Module:
     """As torch's, which makes new parameters and buffers where it cannot convert the old ones: on a move from meta."""
-    without = buffers_without_values(self)
+    without, ties = buffers_without_values(self), ties_in_force(self)
     _inherited(type(self), "_apply", _apply)(self, fn, recurse)
-    rebind(self)
+    retie(self, ties)
     compute_again(self, without)
     return self
 
@@ -173,5 +179,7 @@ def _restored(blueprint: Blueprint, identity: Identity, native: type[nn.Module])
 
 def blueprint_of(module: nn.Module) -> Blueprint | None:
     """Where a module made by confnet came from; None for any other module."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a module is expected, not {type(module).__name__}")
     found = module.__dict__.get(BLUEPRINT)
     return found if isinstance(found, Blueprint) else None

@@ -160,6 +160,14 @@ class CodeCheck:
             buffers = frozenset(name for name in plan.buffers if name in members)
             scope = Scope(inputs, members, hook.constants, self.functions, buffers=buffers, must_return=False)
             result = self.checked(parsed, scope, plan)
+            if "kwargs" in names and hook.kind == "forward_pre" and isinstance(result.result, ListKind):
+                self.error(
+                    "invalid-hook",
+                    "a `forward_pre` hook with `with_kwargs` returns `(args, kwargs)`, or nothing",
+                    code.span,
+                    plan.chain,
+                    help="write `return args, kwargs`",
+                )
             if (
                 HOOK_KINDS[hook.kind].returns_nothing
                 and result.result != NONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from confnet.catalog.registry import lookup
 from confnet.check.tree import absent, arrows, below, module_at, placed_shares
 from confnet.diagnostics import Collector, Note, Span, closest
+from confnet.language.names import find_cycle
 from confnet.plan import BROKEN, ModulePlan, Share
 
 __all__ = ["Links"]
@@ -21,34 +22,41 @@ class Links:
     def shares(self, plan: ModulePlan) -> None:
         """Find the module that each share below a definition means."""
         for place, share in placed_shares(plan):
-            target = self.share_target(plan, place, share, ())
+            target = self.share_target(plan, place, share)
             if target is not None:
                 self.targets[id(share)] = target
 
-    def share_target(self, plan: ModulePlan, place: str, share: Share, seen: tuple[str, ...]) -> ModulePlan | None:
-        if share.path in seen:
-            if not self.circles & {*seen}:  # once, for whichever of its shares is met first
-                self.circles |= {*seen}
-                self.error(
-                    "recursive-share",
-                    f"shares go in a circle: {arrows((*seen, share.path))}",
-                    share.span,
-                    plan.chain,
-                    help="write one of the modules out",
-                )
-            return None
-        if f"{place}.".startswith(f"{share.path}.") or not share.path:
-            self.error(
-                "recursive-share",
-                f"the share of `{share.path}` stands inside the module that it shares",
-                share.span,
-                plan.chain,
-            )
-            return None
-        target = module_at(plan, share.path)
-        if isinstance(target, Share):
-            return self.share_target(plan, share.path, target, (*seen, share.path))
-        if target is None and share.path in absent(plan, ""):
+    def share_target(self, plan: ModulePlan, place: str, share: Share) -> ModulePlan | None:
+        """The module that a share at a place means, through other shares; None where it is wrong, which is reported."""
+        seen: dict[str, None] = {}
+        while True:
+            if share.path in seen:
+                self.circle(plan, share, (*seen, share.path))
+                return None
+            if f"{place}.".startswith(f"{share.path}.") or not share.path:
+                message = f"the share of `{share.path}` stands inside the module that it shares"
+                self.error("recursive-share", message, share.span, plan.chain)
+                return None
+            target = module_at(plan, share.path)
+            if not isinstance(target, Share):
+                break
+            if id(target) in self.targets:
+                return self.targets[id(target)]
+            seen[share.path] = None
+            place, share = share.path, target
+        if target is None:
+            self.no_target(plan, share)
+        return target
+
+    def circle(self, plan: ModulePlan, share: Share, paths: tuple[str, ...]) -> None:
+        """Report a circle once, for whichever of its shares is met first."""
+        if not self.circles & {*paths}:
+            self.circles |= {*paths}
+            message = f"shares go in a circle: {arrows(paths)}"
+            self.error("recursive-share", message, share.span, plan.chain, help="write one of the modules out")
+
+    def no_target(self, plan: ModulePlan, share: Share) -> None:
+        if share.path in absent(plan, ""):
             self.error(
                 "unknown-module",
                 f"`{share.path}` is absent here: its `when` is false",
@@ -56,7 +64,7 @@ class Links:
                 plan.chain,
                 help="give the share the same `when`",
             )
-        elif target is None:
+        else:
             known = [path for path, _ in below(plan, "")]
             guess = closest(share.path, known)
             self.error(
@@ -68,14 +76,16 @@ class Links:
                 if guess
                 else "the path starts at the module that holds the share's definition",
             )
-        return target
 
     def ties(self, plan: ModulePlan) -> None:
         for tie in plan.ties:
             self.tie_end(plan, tie.name, tie.span)
             self.tie_end(plan, tie.to, tie.to_span)
-            if tie.name == tie.to:
-                self.error("invalid-tie", f"`{tie.name}` is tied to itself", tie.span, plan.chain)
+        circle = find_cycle({tie.name: [tie.to] for tie in plan.ties})
+        if circle:
+            span = next(tie.span for tie in plan.ties if tie.name == circle[0])
+            what = f"ties go in a circle: {arrows(circle)}" if len(circle) > 2 else f"`{circle[0]}` is tied to itself"
+            self.error("invalid-tie", what, span, plan.chain, help="remove one of the ties")
 
     def tie_end(self, plan: ModulePlan, path: str, span: Span) -> None:
         owner, _, name = path.rpartition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from confnet.catalog.registry import lookup
 from confnet.plan import BROKEN, CONTAINERS, ModulePlan, Share
 
 __all__ = ["absent", "arrows", "below", "module_at", "modules_in", "placed_shares"]
@@ -25,9 +26,16 @@ def module_at(plan: ModulePlan, path: str) -> ModulePlan | Share | None:
         if not isinstance(found, ModulePlan):
             return None
         if found.definition is None and found.base not in CONTAINERS:
-            return BROKEN
+            return BROKEN if _has_modules(found) else None
         found = found.children.get(name)
     return found
+
+
+def _has_modules(plan: ModulePlan) -> bool:
+    """Whether a layer may hold modules: those it makes, those it is given, and whatever Python code adds."""
+    layer = lookup(plan.base)
+    given = next(modules_in([*plan.positional, *plan.keywords.values()]), None)
+    return layer is None or layer.opaque or bool(layer.children) or given is not None
 
 
 def below(plan: ModulePlan, prefix: str) -> Iterator[tuple[str, ModulePlan | Share]]:

@@ -26,6 +26,7 @@ from confnet.render import printable, render_github, render_json, render_sarif, 
 
 if TYPE_CHECKING:
     from confnet.builder.outline import Line, Totals
+    from confnet.shapes import ShapeReport
 
 __all__ = ["commands", "main"]
 
@@ -76,8 +77,15 @@ def commands() -> None:
 @common_options
 @format_option("text", "json", "sarif", "github")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing for a file without diagnostics.")
+@click.option("--shapes/--no-shapes", default=None, help="Print the shape of every value; or do not check shapes.")
 def validate(
-    files: tuple[str, ...], settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, quiet: bool
+    files: tuple[str, ...],
+    settings: Mapping[str, Any],
+    variant: str | None,
+    root: str | None,
+    form: str,
+    quiet: bool,
+    shapes: bool | None,
 ) -> None:
     """Tell every mistake of files at its line and column.
 
@@ -94,21 +102,57 @@ def validate(
     from confnet import api
 
     names = _files(files, quiet)
-    reports = {_shown(name): api.validate(_source(name), variant=variant, root=root, args=settings) for name in names}
+    check = shapes is not False
+    reports = {
+        _shown(name): api.validate(_source(name), variant=variant, root=root, args=settings, shapes=check)
+        for name in names
+    }
     # A file included by several is reported once.
     found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
     ok = all(report.ok for report in reports.values())
     sources = {name: text for report in reports.values() for name, text in report.sources.items()}
-    if form == "json":
+    if form == "json" and shapes:
+        said = {name: [_shape_data(shape) for shape in report.shapes] for name, report in reports.items()}
+        click.echo(json.dumps({**json.loads(render_json(found, ok)), "shapes": said}))
+    elif form == "json":
         click.echo(render_json(found, ok))
     elif form == "sarif":
         click.echo(render_sarif(found, sources, _pages(found), confnet.__version__))
     else:
         _print_report(found, sources, form, [name for name, report in reports.items() if report.ok and not quiet])
+        if form == "text" and not quiet:
+            for name, report in reports.items():
+                _print_shapes(name, report.shapes, whole=bool(shapes))
         if found or (len(reports) > 1 and not quiet):
             click.echo(summary(found, len(reports)))
     if not ok:
         sys.exit(EXIT_DIAGNOSTICS)
+
+
+def _shape_data(report: ShapeReport) -> dict[str, Any]:
+    """A report of shapes as plain data."""
+    tables = {"inputs": report.inputs, "values": report.values, "outputs": report.outputs}
+    return {
+        "variant": report.variant,
+        "root": report.root,
+        "checked": report.checked,
+        "reason": report.reason,
+        **{key: [{"name": v.name, "shape": v.sizes, "dtype": v.dtype} for v in table] for key, table in tables.items()},
+        "conditions": [{"condition": c.text, "reason": c.reason} for c in report.conditions],
+    }
+
+
+def _print_shapes(name: str, reports: tuple[ShapeReport, ...], *, whole: bool) -> None:
+    """The conditions on sizes that a file does not say itself; with `whole` the shape of every value."""
+    for report in reports:
+        if not whole and not report.conditions:
+            continue
+        chosen = " ".join(filter(None, [report.variant, report.root]))
+        click.echo(f"{printable(name)}{f' ({printable(chosen)})' if chosen else ''}: {printable(str(report))}")
+        for value in report.values if whole else ():
+            click.echo(f"{_INDENT}{printable(str(value))}")
+        for condition in report.conditions:
+            click.echo(f"{_INDENT}needs {printable(str(condition))}")
 
 
 def _part_options(command: _Command) -> _Command:

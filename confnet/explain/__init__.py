@@ -6,6 +6,7 @@ The pages are the documentation too; docs/errors.md lists them. Their examples a
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -16,6 +17,7 @@ _DIRECTIVE: Final = re.compile(r"^<!--.*-->\n", re.MULTILINE)  # what tests are 
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s+(?=[A-Z`])")
 
 
+@cache
 def codes() -> tuple[str, ...]:
     """Every code that has a page, sorted."""
     names = (entry.name for entry in files(__name__).iterdir())

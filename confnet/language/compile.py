@@ -8,7 +8,7 @@ import copy
 import dis
 import keyword
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 
@@ -160,14 +160,17 @@ def compile_function(
     *,
     class_name: str = "",
     source_lines: Sequence[str] = (),
+    transform: Callable[[ast.FunctionDef], ast.FunctionDef] | None = None,
 ) -> CompiledFunction:
-    """Compile a checked body as `class_name.name`.
+    """Compile a checked body as `class_name.name`, changed by `transform` first if there is one.
 
     `source_lines` are the lines of the file, which tell how many bytes stand before the code in a line; without them
     the text before the code is taken to be ASCII. Raises ValueError as `make_function` does, and for a global name
     outside of the language, which a checked body does not have.
     """
     function = make_function(parsed, name, inputs, names)
+    if transform is not None:
+        function = transform(function)
     _place_in_file(function, parsed.code, source_lines)
     tree = ast.Module(body=[function], type_ignores=[])
     with warnings.catch_warnings():

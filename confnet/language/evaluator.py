@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from confnet.diagnostics import closest
 from confnet.language.arithmetic import (
@@ -22,9 +24,25 @@ from confnet.language.arithmetic import (
 )
 from confnet.language.grammar import LanguageError
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "budget"]
 
 MAX_STEPS = 1_000_000
+
+
+_LEFT: ContextVar[list[int] | None] = ContextVar("confnet_expression_steps", default=None)
+
+
+@contextmanager
+def budget(steps: int) -> Iterator[None]:
+    """Within it, all expressions together may take that many steps; an outer budget goes on inside."""
+    if _LEFT.get() is not None:
+        yield
+        return
+    token = _LEFT.set([steps])
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
 
 
 class Evaluator:
@@ -53,6 +71,11 @@ class Evaluator:
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise LanguageError.at(node, "expression-error", "the expression takes too many steps")
+        left = _LEFT.get()
+        if left is not None:
+            left[0] -= steps
+            if left[0] < 0:
+                raise LanguageError.at(node, "too-much-work", "the expressions of the file take too many steps together")
 
     def _guard(self, node: ast.expr, compute: Callable[[], object]) -> object:
         try:

@@ -12,7 +12,7 @@ from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Span
 from confnet.plan import BROKEN, CONTAINERS, LayerName, ModulePlan, Share
 from confnet.resolve.places import Place
-from confnet.source import Mapping, Node, Scalar
+from confnet.source import Mapping, Node, Scalar, plain
 from confnet.spec import read_module
 from confnet.spec.models import ArgSpec, LetSpec, ModuleSpec, RequireSpec
 from confnet.spec.words import is_layer_key
@@ -61,10 +61,7 @@ class Arguments:
             ):
                 spec = read_module(node, argument.name, self.found)
                 return UNKNOWN_VALUE if spec is None else self.module_value(spec, place)
-        if literal and isinstance(node, Scalar):
-            value: object = node.value
-        else:
-            value = self.values.value(node, place.names)
+        value: object = plain(node) if literal else self.values.value(node, place.names)
         if argument is not None and argument.parsed.has("layer") and isinstance(value, str):
             return self.layer_value(value, node, place)
         return value

@@ -21,12 +21,14 @@ class Classes:
     def __init__(self, content: Content) -> None:
         self.content = content
         self.made: dict[tuple[int, str], Definition] = {}
+        self.kept: list[ModuleSpec] = []  # objects whose id() is part of a key of `made`
 
     def definition(self, spec: ModuleSpec, base: str, place: Place) -> Definition:
         """The class of a composite or named subclass, made once."""
         key = (id(spec), base)
         if key in self.made:
             return self.made[key]
+        self.kept.append(spec)  # a module among arguments is read for one use, and nobody else keeps it
         body = spec.body or NO_BODY
         inputs = self.inputs(body.inputs, place)
         methods: dict[str, Method] = {}

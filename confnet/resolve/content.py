@@ -11,13 +11,20 @@ from confnet.diagnostics import Span
 from confnet.language.names import MODULE_ATTRIBUTES
 from confnet.plan import ModulePlan, Share, total_size
 from confnet.resolve.arguments import Modules
-from confnet.resolve.places import Place
+from confnet.resolve.places import Place, TooLarge
 from confnet.source import Scalar
 from confnet.spec.models import BodySpec, ItemSpec, LayerSpec, RepeatSpec
 from confnet.spec.words import is_identifier, name_help
 from confnet.values import Values
 
 __all__ = ["Content"]
+
+_METHODS = {
+    "ModuleDict": ("keys", "values", "items", "pop", "clear", "update"),
+    "ModuleList": ("append", "extend", "insert", "pop"),
+    "Sequential": ("append", "extend", "insert", "pop"),
+}
+"""The methods of each container that torch lets no item be named after."""
 
 Held = tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]
 """Modules by name, and where each stands."""
@@ -30,6 +37,7 @@ class Content:
         self, values: Values, modules: Modules, limit: int, counted: Callable[[Span, Place, int], None]
     ) -> None:
         self.values, self.modules, self.limit, self.counted = values, modules, limit, counted
+        self.steps_taken = 0  # a repeat within a repeat multiplies, also where its steps make no module
 
     def children(self, body: BodySpec, place: Place) -> tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]:
         """The children of a composite, and where each stands."""
@@ -94,6 +102,11 @@ class Content:
             )
             steps = steps[:1]
         for step in steps:
+            self.steps_taken += 1
+            if self.steps_taken > self.limit:
+                message = f"the repeats of the file take more than {self.limit:,} steps"
+                self.error("too-many-modules", message, repeat.count.span, place)
+                raise TooLarge
             inner = place.with_names({repeat.variable.text: step} if repeat.variable is not None else {})
             if repeat.module is None:
                 yield from self.expand(repeat.children or (), inner)
@@ -144,9 +157,7 @@ class Content:
                 f"a dot separates the names of a path; write `{name.replace('.', '_')}`" if name else "give it a name"
             )
             self.error("invalid-name", f"`{name}` cannot name an item", span, place, help=help)
-        elif name in MODULE_ATTRIBUTES or (
-            base == "ModuleDict" and name in ("keys", "values", "items", "pop", "clear", "update")
-        ):
+        elif name in MODULE_ATTRIBUTES or name in _METHODS[base] or name.startswith(("__", "_confnet_")):
             self.error(
                 "reserved-name", f"`{name}` is an attribute of every `{base}`", span, place, help="choose another name"
             )

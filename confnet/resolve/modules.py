@@ -18,7 +18,7 @@ from confnet.resolve.classes import Classes
 from confnet.resolve.content import Content
 from confnet.resolve.contracts import Contracts
 from confnet.resolve.places import NO_BODY, Place, Scope, TooLarge
-from confnet.resolve.state import State
+from confnet.resolve.state import State, sources_first
 from confnet.rules import RuleReader
 from confnet.source import Node, Scalar
 from confnet.spec.models import DefinitionSpec, LayerSpec, MethodSpec, ModifiersSpec, ModuleSpec
@@ -152,6 +152,7 @@ class Modules:
                 help="write a composite body with it as a child",
             )
             return BROKEN
+        self.content.clashes(spec.body, plan.children, place)
         definition = self.classes.definition(spec, plan.base, place)
         return replace(
             plan,
@@ -256,7 +257,7 @@ class Modules:
             buffers=buffers,
             constants=self.classes.read_constants(spec, place),
             contracts=self.contracts.of(body, place),
-            ties=tuple(tie for tie in (self.state.tie(tie, place) for tie in body.tie) if tie),
+            ties=sources_first(tie for tie in (self.state.tie(tie, place) for tie in body.tie) if tie),
             chain=place.names.chain,
         )
         return replace(plan, size=1 + total_size(children.values()))
@@ -298,12 +299,32 @@ class PlacedTools:
 def _own_size(plan: ModulePlan) -> int:
     """How many modules a layer will hold: those among its arguments, times the count that it makes of them."""
     inside = total_size([*plan.positional, *plan.keywords.values()])
-    count = plan.keywords.get("num_layers")
-    if count is None:
+    made = sum(max(_given(plan, name, 0), 0) * each for name, each in _STACKS.get(plan.base, {}).items())
+    if made:
+        return 1 + inside + made
+    count = _given(plan, "num_layers", 1)
+    return max(_OWN.get(plan.base, 1), 1 + (inside or 1) * count if count > 1 else 1 + inside)
+
+
+_OWN = {"TransformerEncoderLayer": 11, "TransformerDecoderLayer": 15}
+_RECURRENT = {"num_layers": 10}  # a layer of these is no module, and takes as long to make as ten
+_STACKS = {
+    "LSTM": _RECURRENT,
+    "GRU": _RECURRENT,
+    "RNN": _RECURRENT,
+    "Transformer": {"num_encoder_layers": 11, "num_decoder_layers": 15},
+}
+"""How many modules each layer of a stack is."""
+
+
+def _given(plan: ModulePlan, name: str, default: int) -> int:
+    """The whole number that a layer is given for an argument."""
+    value = plan.keywords.get(name)
+    if value is None:
         known = lookup(plan.base)
         slots = [argument.name for argument in known.arguments] if known else []
-        count = plan.positional[slots.index("num_layers")] if "num_layers" in slots[: len(plan.positional)] else 1
-    return 1 + (inside or 1) * count if isinstance(count, int) and count > 1 else 1 + inside
+        value = plan.positional[slots.index(name)] if name in slots[: len(plan.positional)] else default
+    return value if isinstance(value, int) else default
 
 
 def _freeze(value: object, kept: list[object]) -> object:

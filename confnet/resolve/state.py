@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from confnet.calls import Written
 from confnet.catalog.initializers import initializer, initializer_names
 from confnet.catalog.registry import DEFAULT_REGISTRY
@@ -15,7 +17,7 @@ from confnet.source import Mapping, Node, Scalar
 from confnet.spec.models import BufferSpec, ParameterSpec, TieSpec
 from confnet.values import code_of, mentioned
 
-__all__ = ["State"]
+__all__ = ["State", "sources_first"]
 
 
 class State:
@@ -153,3 +155,18 @@ def _is_numeric(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_numeric(item) for item in value)
     return value is UNKNOWN_VALUE or isinstance(value, bool | int | float)
+
+
+def sources_first(ties: Iterable[Tie]) -> tuple[Tie, ...]:
+    """Ties in an order in which a parameter takes its own before another takes it: a chain becomes one Parameter."""
+    left = {tie.name: tie for tie in ties}
+    ordered: list[Tie] = []
+
+    def add(tie: Tie | None) -> None:
+        if tie is not None:
+            add(left.pop(tie.to, None))
+            ordered.append(tie)
+
+    while left:
+        add(left.pop(next(iter(left))))
+    return tuple(ordered)

@@ -86,16 +86,11 @@ def unfollowed(outcome: Outcome, fallback: Span) -> Diagnostic:
     )  # fmt: skip
 
 
-def summary_of(failure: Failure, runner: Runner) -> str:
+def summary_of(failure: Failure) -> str:
     """A failure in a few words."""
-    module, shapes = _subject(failure)
     if isinstance(failure.error, ContractError):
         return _contract_message(failure.error)
-    if module is None and failure.call is None:
-        return _words(failure.error)
-    met = " and ".join(f"`{_listed(shape)}`" for shape in dict.fromkeys(shapes))
-    who = runner.places.what(module) if module is not None else f"`{_function(failure.call[0])}`" if failure.call else ""
-    return f"{who} cannot take {met}" if met else f"{who} fails: {_words(failure.error)}"
+    return _message(failure, [_listed(tensor.shape) for tensor in _operands(failure)], _words(failure))
 
 
 # --- what torch refuses ---------------------------------------------------------------------------------------------
@@ -106,16 +101,16 @@ def _refusal(
 ) -> Diagnostic:
     first = failures[0]
     shown, around = culprit(first.steps)
-    module, _ = _subject(first)
+    subject = _subject(first)
     operands = _operands(first)
     met = [[tuple(t.shape) for t in _operands(failure)] for failure in failures]
     written = [
         texts.shape([shapes[index] for shapes in met if len(shapes) == len(operands)]) for index in range(len(operands))
     ]
     notes = _sources(runner, first, operands, written)
-    if module is not None and shown is not None and runner.places.spans[module] != shown.span:
-        notes.append(Note(f"{_short(runner, module)} is made", runner.places.spans[module]))
-    words = _words(first.error)
+    if subject is not None and shown is not None and subject.span != shown.span:
+        notes.append(Note(f"`{subject.name}` is made", subject.span))
+    words = _words(first)
     if not isinstance(first.error, OperandError):
         where = f" {at_point(point)}" if point else ""
         notes.append(Note(f"torch says{where}: {words}" if operands else f"raised{where}: {type(first.error).__name__}"))
@@ -127,14 +122,15 @@ def _refusal(
         code = "dtype-mismatch"
     elif not operands:
         code = "forward-fails"
-    message = _message(runner, first, module, written, words)
+    message = _message(first, written, words)
     return Diagnostic(code, message, span=shown.span if shown else fallback, notes=tuple(notes))
 
 
-def _message(runner: Runner, failure: Failure, module: nn.Module | None, written: Sequence[str], words: str) -> str:
+def _message(failure: Failure, written: Sequence[str], words: str) -> str:
     met = " and ".join(f"`{text}`" for text in dict.fromkeys(written))
-    if module is not None:
-        who = runner.places.what(module)
+    subject = _subject(failure)
+    if subject is not None:
+        who = subject.what
     elif failure.call is not None:
         who = f"`{_function(failure.call[0])}`"
     else:
@@ -144,11 +140,10 @@ def _message(runner: Runner, failure: Failure, module: nn.Module | None, written
     return f"{who} cannot take {met}" if met else f"{who} fails: {words}"
 
 
-def _subject(failure: Failure) -> tuple[nn.Module | None, list[tuple[int, ...]]]:
-    """The module that refused, None where the code itself did; and the shapes that it was given."""
+def _subject(failure: Failure) -> Step | None:
+    """The call of the module that refused, None where the code itself did."""
     last = failure.steps[-1] if failure.steps else None
-    shapes = [tuple(tensor.shape) for tensor in _operands(failure)]
-    return (last.module if last is not None else None), shapes
+    return last if last is not None and last.module is not None else None
 
 
 def _operands(failure: Failure) -> list[torch.Tensor]:
@@ -192,19 +187,16 @@ def _source(runner: Runner, failure: Failure, tensor: torch.Tensor, text: str) -
     return None
 
 
-def _short(runner: Runner, module: nn.Module) -> str:
-    return f"`{runner.places.name(module) or type(module).__name__}`"
-
-
 def _function(name: str) -> str:
     return _OPERATORS.get(name, name.strip("_"))
 
 
-def _words(error: Exception) -> str:
+def _words(failure: Failure) -> str:
     """The text of an error on one line."""
-    if isinstance(error, AssertionError):
+    error = failure.error
+    if isinstance(error, AssertionError) and failure.call is None and _subject(failure) is None:
         return f"the assertion does not hold: {error}" if str(error) else "the assertion does not hold"
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
 
 
@@ -218,7 +210,7 @@ def _contract(
     owner = first.owner
     label = type(owner).__name__
     shown, around = _caller(failures[0].steps, owner) if not first.output or owner is not runner.built.module else (None, [])
-    message, code = _contract_message(first), "contract-mismatch"
+    message, code, place = _contract_message(first), "contract-mismatch", first.contract.span
     notes: list[Note] = []
     if first.shape is not None:
         shapes = [error.shape for error in errors if error.shape is not None]
@@ -226,19 +218,20 @@ def _contract(
         side = "returned" if first.output else "given"
         if first.size is not None and first.expected is not None:
             size = (first.contract.shape or first.contract.item or ())[first.size]
-            wanted = size.text if str(first.expected) == size.text else f"{size.text}` = `{first.expected}"
-            message = f"the {'output' if first.output else 'input'} `{first.contract.name}` of `{label}` is `{text}`, and its contract says `{wanted}` for size {first.size + 1}"
+            known = f"`{size.text}`" if size.symbols or size.text == str(first.expected) else f"`{size.text}` ({first.expected})"
+            what = "output" if first.output else "input"
+            message = f"the {what} `{first.contract.name}` of `{label}` is `{text}`, and its contract says {known} for size {first.size + 1}"
+            place = size.span
             if _is_fixed(errors, first, size.symbols):
                 code = "fixed-size"
+            if size.symbols:
                 notes.append(_proof(errors, outcomes, first.size))
         else:
             message = f"{message} (`{text}` is {side})"
     if shown is not None:
-        place = first.contract.span
         notes.insert(0, Note(f"the contract of `{label}`", place))
         return Diagnostic(code, message, span=shown.span, notes=(*notes, *chain(around)))
-    span = first.contract.span
-    return Diagnostic(code, message, span=span, notes=tuple(notes))
+    return Diagnostic(code, message, span=place, notes=tuple(notes))
 
 
 def _contract_message(error: ContractError) -> str:
@@ -258,10 +251,11 @@ def _is_fixed(errors: Sequence[ContractError], first: ContractError, symbols: tu
 
 
 def _proof(errors: Sequence[ContractError], outcomes: Sequence[Outcome], size: int) -> Note:
+    """Sizes that were seen where others are promised."""
     parts = [
-        f"{at_point(outcome.point)} it is {error.shape[size]}"
+        f"{at_point(outcome.point)} it is {error.shape[size]} in the place of {error.expected}"
         for outcome, error in zip(outcomes, errors, strict=False)
-        if error.shape is not None and error.size == size
+        if error.shape is not None and error.size == size and error.expected is not None
     ]
     return Note("; ".join(parts[:2]))
 

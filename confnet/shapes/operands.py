@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedTensorMixin
 
 __all__ = ["OperandError", "check_operands", "dtype_name", "tensors_in"]
 
@@ -45,7 +46,8 @@ def tensors_in(values: Iterable[Any]) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     for value in values:
         if isinstance(value, torch.Tensor):
-            found.append(value)
+            if not isinstance(value, UninitializedTensorMixin):  # the weight of a lazy layer
+                found.append(value)
         elif isinstance(value, list | tuple):
             found += tensors_in(value)
     return found
@@ -95,6 +97,14 @@ def _attention(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> N
             )
 
 
+def _adaptive(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """An adaptive pooling over nothing; on meta it passes."""
+    _operands(name, args, kwargs)
+    image = next(iter(tensors_in(args[:1])), None)
+    if image is not None and 0 in image.shape[1:]:
+        raise OperandError("no size but the batch may be 0")
+
+
 def _transposed(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """A transposed convolution of other channels than its weight has; on meta they pass."""
     _operands(name, args, kwargs)
@@ -110,6 +120,7 @@ def _transposed(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 _CHECKS: dict[str, Callable[[str, tuple[Any, ...], Mapping[str, Any]], None]] = {
     **dict.fromkeys(_ONE_DTYPE | _NOT_BOOL | _FLOATING, _operands),
     **dict.fromkeys(_CELLS, _cell),
+    **{f"adaptive_{kind}_pool{n}d": _adaptive for kind in ("avg", "max") for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _transposed for n in (1, 2, 3)},
     "multi_head_attention_forward": _attention,
 }

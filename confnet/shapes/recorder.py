@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torch.utils._device
+from torch.nn.parameter import UninitializedTensorMixin
 from torch.overrides import TorchFunctionMode
 
 from confnet.shapes.operands import OperandError, check_operands, tensors_in
@@ -47,7 +48,7 @@ _UPDATE_STATISTICS = frozenset({"batch_norm", "instance_norm"})
 
 
 class Recorder(TorchFunctionMode):
-    """One run. `failed` is the innermost call that failed, `calls` how many there were.
+    """One run. `failed` is the innermost call that failed, `calls` how many came to an end.
 
     `made` is called with what each call returned, to learn where tensors come from.
     """
@@ -68,9 +69,8 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         keywords = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name == "__get__":
+        if name in ("__get__", "__set__"):
             return func(*args, **keywords)
-        self.calls += 1
         try:
             check_operands(name, args, keywords)
             self.check_range(func, args, keywords)
@@ -78,6 +78,7 @@ class Recorder(TorchFunctionMode):
         except Exception:
             self.failed = self.failed or (name, args, keywords)
             raise
+        self.calls += 1
         self.follow_range(name, args, result)
         if self.made is not None:
             self.made(result)
@@ -155,7 +156,7 @@ def _called(func: Function, args: tuple[Any, ...], keywords: Mapping[str, Any]) 
 
 def _smaller(name: str, args: tuple[Any, ...]) -> torch.Tensor | None:
     """The operand of a normalisation with the sizes left out that it does not care about; None for other calls."""
-    if not args or not isinstance(args[0], torch.Tensor):
+    if name not in ("batch_norm", "layer_norm") or not args or not isinstance(args[0], torch.Tensor):
         return None
     operand, shape = args[0], args[0].shape
     if name == "batch_norm" and len(shape) >= 2 and operand.numel() >= 2 * shape[1] > 0:
@@ -170,6 +171,8 @@ def _smaller(name: str, args: tuple[Any, ...]) -> torch.Tensor | None:
 def key_of(value: Any) -> Any:
     """What a result depends on: of a tensor its form, of anything else its type and value."""
     if isinstance(value, torch.Tensor):
+        if isinstance(value, UninitializedTensorMixin):
+            raise TypeError("it has no shape yet")
         return (value.shape, value.stride(), value.dtype, value.device)
     if isinstance(value, list | tuple):
         return (type(value), *map(key_of, value))

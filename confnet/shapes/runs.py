@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 
+from confnet.diagnostics import ConfnetError
 from confnet.blueprint import Blueprint
 from confnet.builder import Built
 from confnet.builder.hooks import Hook
@@ -100,9 +101,9 @@ class _Remembered:
 class Runner:
     """Runs a model. One that changes by running (lazy layers) is made anew each time."""
 
-    def __init__(self, make: Callable[[], Built], blueprint: Blueprint) -> None:
+    def __init__(self, make: Callable[[], Built], blueprint: Blueprint, memory: Memory) -> None:
         self.make, self.blueprint = make, blueprint
-        self.memory = Memory()
+        self.memory = memory
         self.returned: list[_Return] = []
         self.bindings: dict[nn.Module, list[dict[str, int]]] = {}
         self.whole: dict[object, _Remembered] = {}
@@ -143,6 +144,8 @@ class Runner:
                     _bound(recorder, contract, arguments[contract.name])
                 with recorder:
                     result = module(*arguments.values())
+        except ConfnetError:  # the code was stopped: it takes too long, or makes something too large
+            raise
         except Exception as error:
             steps = self.places.of_traceback(error.__traceback__)
             inputs = {id(value): name for name, value in arguments.items()}

@@ -10,7 +10,8 @@ from confnet.builder import Built
 from confnet.diagnostics import Collector, Diagnostic
 from confnet.plan import Contract, Plan
 from confnet.shapes.cases import Unchecked, cases_of
-from confnet.shapes.report import ShapeReport
+from confnet.shapes.recorder import Memory
+from confnet.shapes.report import Condition, ShapeReport
 from confnet.shapes.runs import Runner
 from confnet.shapes.trial import Trial
 
@@ -18,17 +19,18 @@ __all__ = ["check_shapes"]
 
 
 def check_shapes(
-    plan: Plan, blueprint: Blueprint, make: Callable[[], Built]
+    plan: Plan, blueprint: Blueprint, make: Callable[[], Built], memory: Memory | None = None
 ) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
     """Run the model of a checked plan on meta, and report its shapes and what is wrong with them.
 
     `make` gives the model, built on meta; it is called again where a model changes by running. The report is
     unchecked, with the reason, where the file does not say what the model takes or torch cannot follow a step.
+    `memory` may be shared between the checks of like models.
     """
     contract, reason = _contract(plan)
     if contract is None:
         return _as_chosen(ShapeReport(False, reason), blueprint), ()
-    runner = Runner(make, blueprint)
+    runner = Runner(make, blueprint, memory or Memory())
     try:
         cases = cases_of(contract.inputs or (), runner.built.module)
     except Unchecked as error:
@@ -66,8 +68,11 @@ def _joined(reports: list[ShapeReport]) -> ShapeReport:
     unchecked = next((report for report in reports if not report.checked), None)
     if unchecked is not None:
         return unchecked
-    conditions = {condition.text: condition for report in reversed(reports) for condition in report.conditions}
-    return replace(reports[0], conditions=tuple(reversed(conditions.values())))
+    conditions: dict[str, Condition] = {}
+    for report in reports:
+        for condition in report.conditions:
+            conditions.setdefault(condition.text, condition)
+    return replace(reports[0], conditions=tuple(conditions.values()))
 
 
 def _as_chosen(report: ShapeReport, blueprint: Blueprint) -> ShapeReport:

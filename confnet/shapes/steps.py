@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-import torch
 from torch import nn
 
 from confnet.blueprint import Blueprint
@@ -16,7 +15,7 @@ from confnet.builder import Built
 from confnet.diagnostics import Note, Span
 from confnet.plan import ModulePlan
 
-__all__ = ["Places", "Step", "chain", "culprit", "shapes_of"]
+__all__ = ["Places", "Step", "chain", "culprit"]
 
 _CALL: CodeType = nn.Module._call_impl.__code__
 MAX_NOTES = 6
@@ -30,6 +29,15 @@ class Step:
     module: nn.Module | None = None
     args: tuple[Any, ...] = ()
     code: str = ""
+    name: str = ""
+
+    @property
+    def what(self) -> str:
+        """The module in words: `fc1` (`Linear(in_features=4, out_features=3, bias=True)`)."""
+        own = type(self.module).__name__
+        if self.module is not None and not list(self.module.children()):
+            own = f"{own}({self.module.extra_repr()})"
+        return f"`{self.name}` (`{own}`)" if self.name else f"the model (`{own}`)"
 
 
 class Places:
@@ -61,14 +69,6 @@ class Places:
         """The dotted name of a module in the model, empty for the model itself."""
         return self.names.get(module, "")
 
-    def what(self, module: nn.Module) -> str:
-        """A module in words: `fc1`, a `Linear(in_features=4, out_features=3, bias=True)`."""
-        own = type(module).__name__
-        if not list(module.children()):
-            own = f"{own}({module.extra_repr()})"
-        name = self.name(module)
-        return f"`{name}`, a `{own}`," if name else f"the model, a `{own}`,"
-
     def of_traceback(self, traceback: TracebackType | None) -> list[Step]:
         """The steps that led to an error, the outermost first."""
         frames = []
@@ -96,7 +96,7 @@ class Places:
                 module = frame.f_locals.get("self")
                 if isinstance(module, nn.Module) and module in self.spans:
                     args = (*frame.f_locals.get("args", ()), *frame.f_locals.get("kwargs", {}).values())
-                    yield Step(self.spans[module], module, args)
+                    yield Step(self.spans[module], module, args, name=self.name(module))
             elif code.co_filename in self.files:
                 yield Step(self._span(code, instruction, line), code=code.co_qualname)
 
@@ -135,16 +135,3 @@ def chain(around: Iterable[Step]) -> list[Note]:
     """Notes that tell from which lines of code a step was reached, from the inside out."""
     notes = [Note(f"called by `{step.code}`", step.span) for step in around if step.module is None]
     return list(dict.fromkeys(notes))[:MAX_NOTES]
-
-
-def shapes_of(values: Iterable[Any]) -> list[tuple[int, ...]]:
-    """The shapes of the tensors among values."""
-    found: list[tuple[int, ...]] = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(tuple(value.shape))
-        elif isinstance(value, list | tuple):
-            found += shapes_of(value)
-        elif isinstance(value, Mapping):
-            found += shapes_of(value.values())
-    return found

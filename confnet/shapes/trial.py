@@ -13,16 +13,18 @@ from confnet.plan import Contract, Plan
 from confnet.shapes.cases import Case
 from confnet.shapes.diagnose import at_point, diagnose, summary_of, unfollowed
 from confnet.shapes.domains import BEYOND, FAR, Domains, explore, first_points
-from confnet.shapes.forms import Forms, Point
+from confnet.shapes.forms import Form, Forms, Point
 from confnet.shapes.matching import evaluated
+from confnet.shapes.operands import tensors_in
 from confnet.shapes.report import Condition, ShapeReport, ValueShape
 from confnet.shapes.runs import Outcome, Runner, Value
 
 __all__ = ["Trial"]
 
-FIRST_SAMPLES = 3
-MAX_SAMPLES = 16
-POOL = 80
+FIRST_SAMPLES = 4
+ENOUGH_SAMPLES = 8
+MAX_SAMPLES = 18
+TRIED = (*range(70), *range(70, 400, 7))
 ALIKE = 12
 """So many failures of one kind are enough to believe it."""
 TRACED = 5
@@ -44,7 +46,7 @@ class Trial:
         self.runner, self.case, self.plan = runner, case, plan
         self.label = "" if first else case.label
         self.outcomes: dict[tuple[tuple[str, int], ...], Outcome] = {}
-        self.place: Span = plan.root.span
+        self.place = _place(plan)
 
     def result(self) -> tuple[ShapeReport | None, tuple[Diagnostic, ...]]:
         """Try, and tell."""
@@ -90,7 +92,7 @@ class Trial:
                 hints += self.hints(outcome)
             if not self.case.symbols or len(failed) >= ALIKE + len(hints) and self.alike(failed):
                 break
-        raise _Stop(self.unchecked("it fails"), self.diagnosis(self.furthest(failed), training=True))
+        raise _Stop(self.unchecked("the forward fails"), self.diagnosis(self.furthest(failed), training=True))
 
     def alike(self, failed: Sequence[Outcome]) -> bool:
         return len({outcome.failure.key for outcome in failed if outcome.failure is not None}) == 1
@@ -106,9 +108,7 @@ class Trial:
         module = steps[-1].module if steps else None
         sizes = {size for p in module.parameters() for size in _shape(p)} if module is not None else set()
         if outcome.failure.call is not None:
-            from confnet.shapes.steps import shapes_of
-
-            sizes |= {size for shape in shapes_of(outcome.failure.call[1]) for size in shape}
+            sizes |= {size for tensor in tensors_in(outcome.failure.call[1]) for size in tensor.shape}
         return sorted(size for size in sizes if 2 <= size <= LARGEST_HINT)[:6]
 
     def beyond(self, base: Outcome) -> list[int]:
@@ -161,7 +161,7 @@ class Trial:
             note = Note(f"it works with `{symbol}` = {size} only, and the contract leaves `{symbol}` open")
             found.append(replace(made, code="fixed-size", notes=(note, *made.notes)))
         if found:
-            raise _Stop(self.unchecked("it fails"), *found)
+            raise _Stop(self.unchecked("the forward fails"), *found)
 
     def evaluation(self, outcomes: Sequence[Outcome]) -> None:
         """The same in eval mode, at the first points."""
@@ -169,7 +169,7 @@ class Trial:
             other = self.runner.run(self.case, outcome.point, training=False)
             self.follow(other)
             if other.failure is not None:
-                raise _Stop(self.unchecked("it fails"), self.diagnosis(other, training=False))
+                raise _Stop(self.unchecked("the forward fails"), self.diagnosis(other, training=False))
 
     # --- shapes ---------------------------------------------------------------------------------------------------
 
@@ -181,30 +181,38 @@ class Trial:
             self.run(domains.sample(index))
         chosen = [base]
         chosen += [o for o in self.outcomes.values() if o.ok and o is not base and o.point in domains][: MAX_SAMPLES // 2]
-        pool = [domains.sample(index) for index in range(FIRST_SAMPLES, POOL)]
         while len(chosen) < MAX_SAMPLES:
-            point = self.separating(chosen, pool)
-            if point is None:
+            point = self.separating(chosen, domains)
+            if point is None and len(chosen) >= ENOUGH_SAMPLES:
                 break
-            pool.remove(point)
+            point = point or domains.sample(len(self.outcomes))
             outcome = self.run(point)
             if outcome.ok:
                 chosen.append(outcome)
+            elif point in domains:
+                break  # sizes fail here that no condition tells of
         return chosen
 
-    def separating(self, outcomes: Sequence[Outcome], pool: Sequence[dict[str, int]]) -> dict[str, int] | None:
+    def separating(self, outcomes: Sequence[Outcome], domains: Domains) -> dict[str, int] | None:
         """A point at which expressions differ that agree so far."""
         forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
         unsettled = [found for sizes in _vectors(outcomes) if len(found := forms.candidates(sizes)) > 1]
-        if not unsettled:
-            return None
+        point = domains.sample(len(outcomes))
+        settled = True
+        for symbol, domain in domains.domains.items():
+            mine = [found for found in unsettled if found[0].bases[0].symbol == symbol]
 
-        def left(point: Point) -> int:
-            """How many candidates would agree still, at worst."""
-            return sum(max(Counter(form.at(point) for form in found).values()) for found in unsettled)
+            def left(value: int, mine: list[list[Form]] = mine, symbol: str = symbol) -> int:
+                """How many candidates would agree still, at worst."""
+                return sum(max(Counter(form.at({symbol: value}) for form in found).values()) for found in mine)
 
-        best = min(pool, key=left)
-        return best if left(best) < sum(map(len, unsettled)) else None
+            if mine and not any(tie.symbol == symbol for tie in domains.ties):
+                best = min(map(domain.nth, TRIED), key=left)
+                point[symbol] = best
+                settled = settled and left(best) == sum(map(len, mine))
+        for tie in domains.ties:
+            point[tie.symbol] = point[tie.other] + tie.shift
+        return None if settled else point
 
     def report(self, domains: Domains, outcomes: Sequence[Outcome]) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
         forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
@@ -224,6 +232,9 @@ class Trial:
             sizes = contract.shape if contract.shape is not None else contract.item or ()
             shown: list[int | str] = []
             for size in sizes:
+                if size.text in size.symbols:
+                    shown.append(size.text)
+                    continue
                 values = [evaluated(size, point) for point in forms.points]
                 form = forms.find([value for value in values if value is not None])
                 shown.append("_" if size.value is None else size.text if form is None else form.size)
@@ -259,7 +270,7 @@ class Trial:
         if failure is None:
             return Condition(text, "")
         steps = failure.steps
-        return Condition(text, summary_of(failure, self.runner), steps[-1].span if steps else None)
+        return Condition(text, summary_of(failure), steps[-1].span if steps else None)
 
     def after_the_first(self, domains: Domains) -> Iterator[Condition]:
         """A lazy layer takes its size from the first forward; whether others still work is found by a second."""
@@ -271,7 +282,7 @@ class Trial:
             point = {**domains.sample(0), symbol: domains.sample(1)[symbol]}
             second = self.runner.run(self.case, point)
             if second.failure is not None and second.failure.followed:
-                yield Condition(f"`{symbol}` stays as in the first forward", summary_of(second.failure, self.runner))
+                yield Condition(f"`{symbol}` stays as in the first forward", summary_of(second.failure))
         self.runner.lazy = True
 
     # --- warnings -------------------------------------------------------------------------------------------------
@@ -318,6 +329,15 @@ class Trial:
                         span=self.place, severity="warning", notes=tuple(map(Note, proof)),
                         help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {shape.sizes[0]}",
                     )  # fmt: skip
+
+
+def _place(plan: Plan) -> Span:
+    """Where to point for what no single step does: the forward, or the inputs of a model without code."""
+    root = plan.root
+    if root.definition is not None and "forward" in root.definition.methods:
+        return root.definition.methods["forward"].code.span
+    inputs = root.contracts["forward"].inputs
+    return inputs[0].span if inputs else root.span
 
 
 def _shape(tensor: object) -> tuple[int, ...]:

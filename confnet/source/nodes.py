@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,51 +75,65 @@ Node = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A file as read: its name as the user gave it, its text, and its values with their places."""
+    """A file as read: its name as the user gave it, its text, its values with their places, and their number."""
 
     file: str
     text: str
     root: Node
+    nodes: int = 0
 
     @cached_property
     def lines(self) -> list[str]:
         """The lines of the text, without their ends, as YAML counts them."""
         return self.text.splitlines()
 
+    @cached_property
+    def _sorted_parts(self) -> dict[int, tuple[list[tuple[int, int]], list[_Part]]]:
+        return {}
+
     def path_at(self, span: Span) -> str:
         """The dotted path of the innermost value around `span`: `modules.Block.children.conv1`."""
         place = (span.line, span.column)
         path, node = "", self.root
         while True:
-            for step, child in _steps(node):
-                begin, end = _extent(child)
-                if step.span is not None:
-                    begin = min(begin, (step.span.line, step.span.column))
-                if begin <= place < end or begin == place:
-                    path += step.text if not path or step.text.startswith("[") else f".{step.text}"
-                    node = child
-                    break
-            else:
+            begins, parts = self._parts(node)
+            last = bisect_right(begins, place) - 1
+            if last < 0:
                 return path
+            part = parts[bisect_left(begins, begins[last])]  # the first of several aliases of one value
+            if not (place < part.end or part.begin == place):
+                return path
+            path += part.text if not path or part.text.startswith("[") else f".{part.text}"
+            node = part.node
+
+    def _parts(self, node: Node) -> tuple[list[tuple[int, int]], list[_Part]]:
+        """The parts of a node in the order of their places, and where each begins."""
+        found = self._sorted_parts.get(id(node))
+        if found is None:
+            parts = sorted(_parts_of(node), key=lambda part: part.begin)
+            found = self._sorted_parts[id(node)] = [part.begin for part in parts], parts
+        return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _Part:
+    """A value inside another: how a path names it, and where it begins (with its key) and ends."""
+
     text: str
-    span: Span | None
+    node: Node
+    begin: tuple[int, int]
+    end: tuple[int, int]
 
 
-def _steps(node: Node) -> Iterator[tuple[_Step, Node]]:
+def _parts_of(node: Node) -> Iterator[_Part]:
     if isinstance(node, Mapping):
         for key, child in node.entries:
-            yield _Step(key.text, key.span), child
+            begin = min((key.span.line, key.span.column), (child.span.line, child.span.column))
+            yield _Part(key.text, child, begin, (child.span.end_line, child.span.end_column))
     elif isinstance(node, Sequence):
         for number, child in enumerate(node.items):
-            yield _Step(f"[{number}]", None), child
-
-
-def _extent(node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (node.span.line, node.span.column), (node.span.end_line, node.span.end_column)
+            span = child.span
+            yield _Part(f"[{number}]", child, (span.line, span.column), (span.end_line, span.end_column))
 
 
 def plain(node: Node) -> Any:

@@ -71,7 +71,8 @@ def parse(text: str, name: str, limits: Limits = DEFAULT_LIMITS) -> Source:
         message = f"the character U+{ord(bad.group()):04X} is not allowed in YAML"
         span = Span(name, line, column, line, column + 1)
         raise failure("invalid-character", message, name, span, text=text.encode("utf-8", "replace").decode())
-    return Source(name, text, _Reader(text, name, limits).read())
+    reader = _Reader(text, name, limits)
+    return Source(name, text, reader.read(), reader.nodes)
 
 
 def read_value(text: str) -> Any:
@@ -99,6 +100,9 @@ class _Reader:
             raise self.syntax_error(error) from None
         except yaml.YAMLError:
             raise failure("yaml-syntax", "this is not YAML text", self.name, text=self.text) from None
+        except ConfnetError as error:  # also one of the collector, which knows no texts
+            error.sources.setdefault(self.name, self.text)
+            raise
         finally:
             self.events.dispose()
         self.found.raise_errors({self.name: self.text})

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from confnet.catalog.registry import layer_names, lookup
 from confnet.diagnostics import Collector, Note, Span, closest
+from confnet.language.names import NAMESPACES
 from confnet.source import Mapping, Node, Scalar, Sequence
 from confnet.spec.models import Part, describe
 from confnet.spec.words import is_identifier, is_layer_key, name_help
@@ -132,6 +133,9 @@ class Forms:
             self.error("else-without-when", "`else` goes with `when`", node.key("else").span)
 
     def identifier(self, key: Scalar, what: str) -> bool:
+        if key.text in NAMESPACES:
+            self.error("reserved-name", f"`{key.text}` is a namespace in code", key.span, "choose another name")
+            return False
         if is_identifier(key.text):
             return True
         self.error("invalid-name", f"`{key.text}` cannot name {what}", key.span, name_help(key.text))

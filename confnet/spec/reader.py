@@ -91,7 +91,7 @@ class _DocumentReader(ModuleReader):
                     self.first_key(node),
                     "make it the first line",
                 )
-        elif not isinstance(version, Scalar) or version.value is True or version.value != 1:
+        elif not isinstance(version, Scalar) or type(version.value) is not int or version.value != 1:
             self.error(
                 "unknown-version",
                 f"the language version is 1, not {describe(version)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from confnet.catalog.registry import lookup
@@ -66,14 +67,16 @@ def is_layer_key(text: str) -> bool:
 
 def is_identifier(name: str) -> bool:
     """Whether code can read an attribute or argument of this name."""
-    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__") and name != "self"
+    own = name.startswith(("__", "_confnet_"))  # Python's own names, and those that the builder gives
+    same = unicodedata.normalize("NFKC", name) == name  # Python reads other forms of a letter as this one
+    return name.isidentifier() and same and not keyword.iskeyword(name) and not own and name != "self"
 
 
 def name_help(name: str) -> str:
     """What to do about a name that is no identifier."""
     if keyword.iskeyword(name) or name == "self":
         return "Python has its own meaning for it; choose another name"
-    fixed = re.sub(r"\W", "_", name).lstrip("_")
+    fixed = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name)).lstrip("_")
     return (
         f"write `{fixed}`" if is_identifier(fixed) else "use letters, digits and underscores, and begin with a letter"
     )
