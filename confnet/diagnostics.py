@@ -176,6 +176,9 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     meant = word.casefold()
     if meant in folded:
         return folded[meant]
+    if len(folded) > MAX_CANDIDATES:  # a file with thousands of names: those that begin alike are compared
+        alike = [other for other in folded if other[:2] == meant[:2]][:MAX_CANDIDATES]
+        folded = {other: folded[other] for other in alike}
     slips = [(count, other) for other in folded if (count := _slips(meant, other)) is not None]
     if slips:
         return folded[min(slips, key=lambda found: found[0])[1]]
@@ -186,6 +189,7 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 SHARED_TEXT_FROM = 6
+MAX_CANDIDATES = 400
 
 
 def _is_another_word(one: str, two: str) -> bool:

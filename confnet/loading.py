@@ -240,6 +240,9 @@ class _Loading:
                     help="move the file below that folder",
                 )
                 return None
+        if not parts:
+            self.found.add("unreadable-file", f"`{text}` is not a file", path.span)
+            return None
         return "/".join(parts)
 
     def adopt(self, error: ConfnetError, path: Scalar) -> None:

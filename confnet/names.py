@@ -15,7 +15,7 @@ from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, closest
 from confnet.language.arithmetic import FUNCTIONS
-from confnet.language.expressions import Expression, Piece, Template
+from confnet.language.expressions import Expression, Piece
 from confnet.language.grammar import LanguageError
 from confnet.loading import Spec, Unit
 from confnet.source import Mapping, Node, Scalar, plain
@@ -32,7 +32,7 @@ from confnet.spec.models import (
     ParameterSpec,
 )
 from confnet.spec.words import is_layer_key
-from confnet.values import part_of
+from confnet.values import expression_of, part_of, template_of
 
 __all__ = ["check_names"]
 
@@ -213,7 +213,7 @@ class _Names:
         if node is None or "$" not in node.text or not isinstance(node.value, str | type(None)):
             return
         try:
-            template = Template.parse(node.text)
+            template = template_of(node.text)
         except LanguageError as error:
             self.language_error(error, node)
             return
@@ -230,7 +230,7 @@ class _Names:
         for item in node.items:
             if isinstance(item, Scalar) and isinstance(item.value, str) and "$" not in item.value:
                 try:
-                    expression = Expression.parse(item.value)
+                    expression = expression_of(item.value)
                 except LanguageError as error:
                     self.language_error(error, item)
                     continue

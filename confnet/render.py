@@ -24,7 +24,7 @@ EXCERPT_WIDTH: Final = 120
 """Columns of an excerpt; a longer line is cut to a window around what is underlined."""
 
 _LEAD: Final = 40  # columns of a cut line that stay before what is underlined
-_LOOK: Final = 1_000
+_LOOK: Final = 200
 _TAB: Final = 4
 _DOTS: Final = "..."
 _SEVERITIES: Final = ("error", "warning", "note")

@@ -13,11 +13,11 @@ from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, ConfnetError, Note, Span
 from confnet.language.code import Code
 from confnet.language.expressions import Expression, Template
-from confnet.language.grammar import LanguageError
+from confnet.language.grammar import MAX_TEXT, LanguageError
 from confnet.plan import DTypeName
 from confnet.source import Node, Scalar, Sequence
 
-__all__ = ["Names", "Values", "code_of", "expression_of", "is_plain", "mentioned", "part_of"]
+__all__ = ["Names", "Values", "code_of", "expression_of", "is_plain", "mentioned", "part_of", "template_of"]
 
 MAX_ELEMENTS = 2**62
 
@@ -38,7 +38,10 @@ class Names:
 
 
 @lru_cache(maxsize=4096)
-def _template(text: str) -> Template:
+def template_of(text: str) -> Template:
+    """A scalar with its `$` expressions, parsed once; raises LanguageError."""
+    if len(text) > MAX_TEXT:
+        raise LanguageError("code-too-long", f"a text with `$` is longer than {MAX_TEXT:,} characters", 1, 0, 1, 1)
     return Template.parse(text)
 
 
@@ -68,7 +71,7 @@ class Values:
         if not isinstance(text, str) or "$" not in text:
             return text
         try:
-            template = _template(text)
+            template = template_of(text)
             if any(names.table.get(name) is UNKNOWN_VALUE for name in template.names):
                 return UNKNOWN_VALUE
             return template.evaluate(names.table)

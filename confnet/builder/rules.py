@@ -339,7 +339,7 @@ def init_report(model: nn.Module) -> dict[str, InitOrigin | None]:
 
     Raises TypeError for a module that is not the root of a build.
     """
-    if not isinstance(model, nn.Module) or ORIGINS not in model.__dict__:
+    if ORIGINS not in getattr(model, "__dict__", {}):
         raise TypeError(f"`{type(model).__name__}` is not the root of a model that confnet built")
     return {name: model.__dict__[ORIGINS].get(name) for name, _ in model.named_parameters()}
 
