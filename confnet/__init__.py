@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from confnet.api import loads as loads
     from confnet.api import spec_of as spec_of
     from confnet.api import validate as validate
+    from confnet.auditing import Audit as Audit
+    from confnet.auditing import audit as audit
     from confnet.builder.hook_handles import HookHandle as HookHandle
     from confnet.builder.hook_handles import captured as captured
     from confnet.builder.hook_handles import hooks as hooks
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audit": "confnet.auditing",
     "BuildRecord": "confnet.api",
     "ConfnetError": "confnet.diagnostics",
     "Diagnostic": "confnet.diagnostics",
@@ -51,6 +54,7 @@ _HOMES = {
     "Span": "confnet.diagnostics",
     "Spec": "confnet.loading",
     "applies": "confnet.catalog.registry",
+    "audit": "confnet.auditing",
     "build": "confnet.api",
     "captured": "confnet.builder.hook_handles",
     "dumps": "confnet.api",

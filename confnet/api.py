@@ -221,6 +221,7 @@ class _Checked:
     plan: Plan
     warnings: tuple[Diagnostic, ...]
     blueprint: Blueprint
+    limits: Limits
 
     @classmethod
     def make(
@@ -232,7 +233,7 @@ class _Checked:
         text = to_text({name: _plain_arg(value) for name, value in args.items()}) if args else ""
         plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
         blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan))
-        return cls(plan, warnings, blueprint)
+        return cls(plan, warnings, blueprint, limits)
 
     def on_meta(self, memory: list[Memory] | None, reports: list[ShapeReport]) -> tuple[Diagnostic, ...]:
         """What is wrong with the model as torch sees it: built on meta and, with a `memory`, run there."""
@@ -256,9 +257,11 @@ class _Checked:
         return (*built.warnings, *found)
 
     def construct(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Built:
-        from confnet.builder import construct
+        from confnet.builder import check_parameters, construct
 
         try:
+            if self.limits.parameters is not None:  # before anything is allocated
+                check_parameters(construct(self.plan, self.blueprint, device="meta"), self.limits.parameters)
             return construct(self.plan, self.blueprint, device=device, dtype=dtype)
         except ConfnetError as error:
             raise ConfnetError(error.diagnostics, {**self.plan.sources, **error.sources}) from error.__cause__

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from confnet.catalog.arguments import Argument, Callee, Problem, Takes
 from confnet.catalog.layers import NOT_LAYERS
 from confnet.catalog.registry import layer_names
-from confnet.diagnostics import Collector, Note, Span, closest
+from confnet.diagnostics import Collector, Note, Span
 from confnet.source import Mapping, Node, Scalar, Sequence, plain
 from confnet.spec.models import ArgSpec, DefinitionSpec
 from confnet.spec.words import MODIFIER_KEYS
@@ -116,6 +116,6 @@ def report_unknown_layer(
         known = NOT_LAYERS[name]
         found.add("not-a-layer", f"`{name}` is not a layer: {known.reason}", span, help=known.help, notes=notes)
         return
-    guess = closest(name, [*definitions, *layer_names()])
+    guess = found.closest(name, [*definitions, *layer_names()])
     help = f"did you mean `{guess}`?" if guess else "define it under `modules`, or register it with `confnet.register`"
     found.add("unknown-layer", f"there is no layer or definition `{name}`", span, help=help, notes=notes)

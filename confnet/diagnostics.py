@@ -20,6 +20,7 @@ MAX_DIAGNOSTICS = 1_000
 MAX_TEXT = 1_000
 """Texts longer than this quote something of a file that nobody would read to its end."""
 MAX_QUOTE = 80
+MAX_COMPARED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class Collector:
     """
 
     found: dict[tuple[str, str, Span | None], Diagnostic] = field(default_factory=dict)
+    compared: int = 0
 
     def add(
         self,
@@ -141,11 +143,17 @@ class Collector:
         self.report(Diagnostic(code, message, path, span, label, tuple(notes), help, severity))
 
     def report(self, diagnostic: Diagnostic) -> None:
-        """Record a finished diagnostic, unless it is recorded already. Raises ConfnetError when there are too many."""
+        """The same for a finished diagnostic. Raises ConfnetError when there are too many."""
         self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
         if len(self.found) > MAX_DIAGNOSTICS:
             last = Diagnostic("too-many-errors", f"there are more than {MAX_DIAGNOSTICS:,} diagnostics", span=diagnostic.span)
             raise ConfnetError([*self.found.values(), last])
+
+    def closest(self, word: str, candidates: Iterable[str]) -> str | None:
+        """What `closest` finds, as long as the stage has not compared too many words: then None."""
+        words = list(candidates)
+        self.compared += len(words)
+        return closest(word, words) if self.compared <= MAX_COMPARED else None
 
     def sorted(self) -> tuple[Diagnostic, ...]:
         """Everything recorded, by place."""

@@ -22,8 +22,8 @@ class Limits:
     definition_depth: int = 64
     files: int = 100
     variants: int = 100
-    steps: int = 500_000
-    code: int = 1_000_000
+    steps: int = 400_000
+    code: int = 250_000
     parameters: int | None = None
 
 

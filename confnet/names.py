@@ -13,7 +13,7 @@ from confnet.calls import Written, callee_of, declared, report_unknown_layer
 from confnet.catalog.arguments import Argument, Takes, bind
 from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
-from confnet.diagnostics import Collector, closest
+from confnet.diagnostics import Collector
 from confnet.language.arithmetic import FUNCTIONS
 from confnet.language.expressions import Expression, Piece
 from confnet.language.grammar import LanguageError
@@ -219,7 +219,7 @@ class _Names:
             return
         for part in template.parts:
             if isinstance(part, Piece):
-                for undefined in _undefined(part.expression, known):
+                for undefined in _undefined(part.expression, known, self.found):
                     self.language_error(undefined.shifted(part.line, part.column), node)
 
     def shape(self, node: Node | None, known: _Known) -> None:
@@ -234,7 +234,7 @@ class _Names:
                 except LanguageError as error:
                     self.language_error(error, item)
                     continue
-                for undefined in _undefined(expression, known):
+                for undefined in _undefined(expression, known, self.found):
                     self.language_error(undefined, item)
             else:
                 self.value(item, known)
@@ -243,14 +243,14 @@ class _Names:
         self.found.add(error.code, error.message, part_of(node, error), help=error.help)
 
 
-def _undefined(expression: Expression, known: _Known) -> Iterable[LanguageError]:
+def _undefined(expression: Expression, known: _Known, found: Collector) -> Iterable[LanguageError]:
     """The names that an expression reads and that mean nothing, as errors at their places."""
     for node in ast.walk(expression.tree):
         if isinstance(node, ast.Name) and node.id in expression.names and node.id not in known:
             if node.id in FUNCTIONS:
                 yield LanguageError.at(node, "expression-error", f"the function `{node.id}` must be called")
                 continue
-            guess = closest(node.id, known)
+            guess = found.closest(node.id, known)
             help = f"did you mean `{guess}`?" if guess else ""
             yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help)
 

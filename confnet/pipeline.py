@@ -43,7 +43,7 @@ def make_plan(
         check_names(spec, found)
         with budget(limits.steps):
             plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits)
-        check(plan, found)
+        check(plan, found, limits)
     except ConfnetError as error:
         raise ConfnetError(dict.fromkeys([*found.found.values(), *error.diagnostics]), texts) from None
     found.raise_errors(texts)

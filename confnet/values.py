@@ -20,6 +20,7 @@ from confnet.source import Node, Scalar, Sequence
 __all__ = ["Names", "Values", "code_of", "expression_of", "is_plain", "mentioned", "part_of", "template_of"]
 
 MAX_ELEMENTS = 2**62
+MAX_DIMENSIONS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +135,9 @@ class Values:
                 self.error("invalid-shape", f"a size is an integer of 0 or more, not `{size}`", span, names)
                 return None
             total *= max(size, 1)
+        if len(items) > MAX_DIMENSIONS:
+            self.error("shape-too-large", f"the shape has {len(items):,} dimensions", node.span, names)
+            return None
         if total > MAX_ELEMENTS:
             self.error("shape-too-large", f"the shape has {total:,} elements", node.span, names)
             return None

@@ -30,7 +30,11 @@ PLACE = re.compile(r"^ *--> \S+:\d+:\d+$", re.MULTILINE)
 
 NOT_IN_A_FILE = {
     "file-too-large": "needs a file of 10 MB: tests below, with a smaller limit",
-    "too-many-nodes": "needs a million values: tests below, with a smaller limit",
+    "too-many-nodes": "needs 100,000 values: tests below, with a smaller limit",
+    "too-many-errors": "needs a thousand mistakes: tests/test_hostile.py",
+    "too-many-parameters": "the caller gives the limit: tests/test_hostile.py",
+    "too-many-variants": "needs a hundred variants: tests/test_hostile.py",
+    "too-much-code": "needs very much code: tests/test_hostile.py",
     "too-many-files": "needs a hundred files: tests below, with a smaller limit",
     "include-without-folder": "a text has no folder: tests below",
     "no-root": "a file of definitions is right until it is built: tests below",

@@ -32,8 +32,10 @@ WITHOUT_EXAMPLE = {
     "not-utf8": "a page is UTF-8",
     "too-many-errors": "needs a thousand mistakes",
     "too-many-files": "needs a hundred files",
-    "too-many-nodes": "needs a million values",
+    "too-many-nodes": "needs 100,000 values",
+    "too-many-parameters": "the caller gives the limit",
     "too-many-variants": "needs very many variants",
+    "too-much-code": "needs very much code",
     "unknown-root": "the caller names the root",
     "unknown-variant": "the caller names the variant",
 }

@@ -6,6 +6,7 @@ Python's `re` backtracks: `(a+)+b` takes time exponential in the length of a tex
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import warnings
 from collections.abc import Iterable
@@ -145,10 +146,12 @@ def _ways(items: Any) -> int:
     for operation, argument in items:
         if operation is sre.BRANCH:
             ways *= len(argument[1])
-        elif operation in _REPEATS and not _is_many(operation, argument):
+        inside = math.prod(_ways(part) for part in _parts(argument))
+        if operation in _REPEATS and not _is_many(operation, argument):
             ways *= argument[1] - argument[0] + 1
-        for part in _parts(argument):
-            ways *= _ways(part)
+            if inside > 1:  # each repetition is matched in a way of its own
+                inside **= min(argument[1], _MANY)
+        ways *= inside
     return ways
 
 

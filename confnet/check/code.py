@@ -11,9 +11,10 @@ from confnet.catalog.hooks import HOOK_KINDS
 from confnet.catalog.registry import DEFAULT_REGISTRY, layer_names, lookup
 from confnet.check.kinds import BROKEN_KIND, HOOK_INPUTS, input_kind, parameter_of, signature_of
 from confnet.check.tree import arrows, below, placed_shares
-from confnet.diagnostics import Collector, Diagnostic, Note, Span
+from confnet.diagnostics import Collector, ConfnetError, Diagnostic, Note, Span
 from confnet.language.code import Code
 from confnet.language.forward import check_code, parse_code
+from confnet.language.grammar import MAX_TEXT
 from confnet.language.kinds import NONE, NUMBER, UNKNOWN, Kind, ListKind, ModuleKind, Signature
 from confnet.language.names import MODULE_ATTRIBUTES, find_cycle
 from confnet.language.scope import CheckResult, ParsedCode, Scope
@@ -27,9 +28,15 @@ class CodeCheck:
     """Checks code. `kind` tells the kind of a module of the plan, `targets` what a share means."""
 
     def __init__(
-        self, found: Collector, kind: Callable[[ModulePlan], ModuleKind], targets: Mapping[int, ModulePlan]
+        self,
+        found: Collector,
+        kind: Callable[[ModulePlan], ModuleKind],
+        targets: Mapping[int, ModulePlan],
+        limit: int,
     ) -> None:
         self.found, self.kind, self.targets = found, kind, targets
+        self.limit = self.left = limit  # in characters
+        self.read: dict[Code, ParsedCode] = {}
         self.functions = {name: function.signature for name, function in DEFAULT_REGISTRY.functions.items()}
 
     def methods(self, plan: ModulePlan, members: Mapping[str, Kind]) -> dict[str, Signature]:
@@ -37,7 +44,7 @@ class CodeCheck:
         assert plan.definition is not None
         before = self.errors()
         self.values(plan, members)
-        parsed = {name: parse_code(method.code) for name, method in plan.definition.methods.items()}
+        parsed = {name: self.parsed(method.code) for name, method in plan.definition.methods.items()}
         calls = {name: _mentioned(code, parsed.keys() - {"forward", name}, name) for name, code in parsed.items()}
         signatures: dict[str, Signature] = {}
         read: set[str] = set()
@@ -93,7 +100,19 @@ class CodeCheck:
 
     def value(self, code: Code, inputs: Mapping[str, Kind], members: Mapping[str, Kind], plan: ModulePlan) -> None:
         scope = Scope(inputs=inputs, members=members, constants=plan.constants, functions=self.functions)
-        self.checked(parse_code(code), scope, plan)
+        self.checked(self.parsed(code), scope, plan)
+
+    def parsed(self, code: Code) -> ParsedCode:
+        """Code as statements, read once and checked once for each instance that differs."""
+        self.left -= len(code.text) if len(code.text) <= MAX_TEXT else 0  # a longer text is refused unread
+        if self.left < 0:
+            help = "let the instances of a definition have the same args, or move code that they share into one child"
+            message = f"instances of definitions need more than {self.limit:,} characters of code to be checked"
+            self.found.add("too-much-code", message, code.span, help=help)
+            raise ConfnetError(self.found.found.values())
+        if code not in self.read:
+            self.read[code] = parse_code(code)
+        return self.read[code]
 
     def checked(self, parsed: ParsedCode, scope: Scope, plan: ModulePlan) -> CheckResult:
         if parsed.diagnostics:
@@ -138,18 +157,19 @@ class CodeCheck:
             for init in rule.init.values():
                 if init.code is not None:
                     scope = Scope({"shape": ListKind(NUMBER)}, state, init.constants, self.functions)
-                    self.checked(parse_code(init.code), scope, plan)
+                    self.checked(self.parsed(init.code), scope, plan)
             for method in rule.methods.values():
                 inputs = {item.name: input_kind(item) for item in method.inputs}
                 for matched in self.matched(plan, rule.where):
-                    self.checked(parse_code(method.code), Scope(inputs, matched.members, {}, self.functions), plan)
+                    scope = Scope(inputs, matched.members, {}, self.functions)
+                    self.checked(self.parsed(method.code), scope, plan)
         for hook in plan.hooks:
             if hook.code is not None:
                 self.hook(plan, kind, hook, hook.code)
 
     def hook(self, plan: ModulePlan, kind: ModuleKind, hook: HookPlan, code: Code) -> None:
         """Check what a hook does, for each kind of module that it may be on."""
-        parsed = parse_code(code)
+        parsed = self.parsed(code)
         names = HOOK_KINDS[hook.kind].names(hook.options.get("with_kwargs", False))
         inputs = {name: HOOK_INPUTS.get(name, UNKNOWN) for name in names}
         own = (*plan.children, *plan.parameters, *plan.buffers) if hook.in_body else ()

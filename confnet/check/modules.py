@@ -11,14 +11,16 @@ from confnet.check.links import Links
 from confnet.check.tree import modules_in
 from confnet.diagnostics import Collector, Note, Span
 from confnet.language.kinds import NONE, TENSOR, Kind, ModuleKind, Parameter, Signature
+from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.plan import BROKEN, CONTAINERS, ModulePlan, Plan, Share
 
 __all__ = ["check"]
 
 
-def check(plan: Plan, found: Collector) -> None:
-    """Check the wiring of a plan; mistakes and warnings go to `found`."""
-    checker = _Checker(found)
+def check(plan: Plan, found: Collector, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Check the wiring of a plan; mistakes and warnings go to `found`. Raises ConfnetError when there are too many,
+    or when there is too much code."""
+    checker = _Checker(found, limits)
     for root in (plan.root, *plan.unused):
         checker.module(root)
 
@@ -26,12 +28,12 @@ def check(plan: Plan, found: Collector) -> None:
 class _Checker:
     """Makes the kind of each module, once."""
 
-    def __init__(self, found: Collector) -> None:
+    def __init__(self, found: Collector, limits: Limits) -> None:
         self.found = found
         self.kinds: dict[int, ModuleKind] = {}
         self.plans: list[ModulePlan] = []  # keeps what `kinds` is keyed by alive
         self.links = Links(found)
-        self.code = CodeCheck(found, self.module, self.links.targets)
+        self.code = CodeCheck(found, self.module, self.links.targets, limits.code)
 
     def module(self, plan: ModulePlan) -> ModuleKind:
         """The kind of a module, whose body is checked on the way, once."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 import confnet
+from confnet.cli.audit import audit
 from confnet.cli.options import common_options, format_option
 from confnet.diagnostics import ConfnetError, Diagnostic, closest
 from confnet.files import STANDARD_INPUT, find_files
@@ -252,6 +253,9 @@ def _print_codes() -> None:
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
+
+
+commands.add_command(audit)
 
 
 def _files(arguments: tuple[str, ...], quiet: bool) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Evaluator:
     def result(self, node: ast.expr) -> object:
         """The value of the whole expression; raises LanguageError."""
         value = self.value(node)
-        self._guard(node, lambda: measure(value))
+        self._guard(node, lambda: self._spend(node, measure(value)))
         return value
 
     def value(self, node: ast.expr) -> object:

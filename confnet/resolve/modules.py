@@ -20,7 +20,7 @@ from confnet.resolve.contracts import Contracts
 from confnet.resolve.places import NO_BODY, Place, Scope, TooLarge
 from confnet.resolve.state import State, sources_first
 from confnet.rules import RuleReader
-from confnet.source import Node, Scalar
+from confnet.source import Mapping, Node, Scalar, Sequence
 from confnet.spec.models import DefinitionSpec, LayerSpec, MethodSpec, ModifiersSpec, ModuleSpec
 from confnet.spec.words import is_layer_key
 from confnet.values import Names, Values, is_plain
@@ -43,8 +43,9 @@ class Modules:
         self.classes = Classes(self.content)
         self.contracts = Contracts(self.state)
         self.resolved: dict[tuple[object, ...], ModulePlan] = {}
+        self.static: dict[int, tuple[LayerSpec, ModulePlan, tuple[Note, ...]]] = {}
         self.kept: list[object] = []  # objects whose id() is part of a key of `resolved`
-        self.count = 0
+        self.count = self.matches = 0
 
     def module(self, spec: ModuleSpec, place: Place) -> ModulePlan:
         """The plan of a module that stands where it cannot be absent or shared."""
@@ -80,6 +81,11 @@ class Modules:
         hooks = reader.hooks(
             modifiers.hooks or (), place.names, in_body=spec.body is not None, taken=[hook.name for hook in plan.hooks]
         )
+        self.matches += plan.size * (len(rules) + len(hooks))  # each is compared with every module inside
+        if self.matches > self.limits.steps:
+            message = f"rules and hooks must be compared with modules more than {self.limits.steps:,} times"
+            self.error("too-much-work", message, spec.span, place)
+            raise TooLarge
         return replace(plan, rules=(*plan.rules, *rules, *([own] if own else [])), hooks=(*plan.hooks, *hooks))
 
     def counted(self, span: Span, place: Place, number: int) -> None:
@@ -138,7 +144,7 @@ class Modules:
                         help=f"write `{layer.name.text}` alone, or declare the argument with `type: layer`",
                     )
                     return BROKEN
-            plan = self.call(name, Written.read(layer.arguments, layer.span), place, layer.name)
+            plan = self.called(name, layer, place)
         if spec.body is None or plan is BROKEN:
             return plan
         if plan.definition is not None:
@@ -162,6 +168,17 @@ class Modules:
             chain=place.names.chain,
         )
 
+    def called(self, name: object, layer: LayerSpec, place: Place) -> ModulePlan:
+        """The plan of a call as the file writes it, made once where nothing in it depends on the place."""
+        known = self.static.get(id(layer))
+        if known is not None and known[2] is place.names.chain:
+            self.counted(layer.span, place, known[1].size - 1)
+            return known[1]
+        plan = self.call(name, Written.read(layer.arguments, layer.span), place, layer.name)
+        if plan is not BROKEN and plan.definition is None and name == layer.name.text and _is_static(layer.arguments):
+            self.static[id(layer)] = (layer, plan, place.names.chain)
+        return plan
+
     def call(self, name: object, given: Written, place: Place, key: Scalar) -> ModulePlan:
         """Call the layer or definition of a name with arguments."""
         scope, text = place.scope, name
@@ -181,10 +198,9 @@ class Modules:
         positional, keywords = self.arguments.bound(layer, given, place)
         if positional is None:
             return BROKEN
-        plan = ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain)
-        size = _own_size(plan)
+        size = _own_size(text, positional, keywords)
         self.counted(key.span, place, size - 1)
-        return replace(plan, size=size)
+        return ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain, size=size)
 
     # --- definitions ----------------------------------------------------------------------------------------------
 
@@ -296,14 +312,34 @@ class PlacedTools:
         return self.classes.methods(specs, self.place)
 
 
-def _own_size(plan: ModulePlan) -> int:
+def _is_static(arguments: Node | None) -> bool:
+    """Whether arguments mean the same wherever they stand: plain values, no `$` and nothing that may be a module."""
+    if isinstance(arguments, Mapping):
+        return all(not isinstance(node, Mapping) and _is_static(node) for _, node in arguments)
+    if isinstance(arguments, Sequence):
+        return all(isinstance(node, Scalar | Sequence) and _is_static(node) for node in arguments.items)
+    text = arguments.value if arguments is not None else None
+    return not isinstance(text, str) or not ("$" in text or is_layer_key(text))
+
+
+def _own_size(base: str, positional: tuple[object, ...], keywords: AnyMapping[str, object]) -> int:
     """How many modules a layer will hold: those among its arguments, times the count that it makes of them."""
-    inside = total_size([*plan.positional, *plan.keywords.values()])
-    made = sum(max(_given(plan, name, 0), 0) * each for name, each in _STACKS.get(plan.base, {}).items())
+
+    def given(name: str, default: int) -> int:
+        """The whole number that the layer is given for an argument."""
+        value = keywords.get(name)
+        if value is None:
+            known = lookup(base)
+            slots = [argument.name for argument in known.arguments] if known else []
+            value = positional[slots.index(name)] if name in slots[: len(positional)] else default
+        return value if isinstance(value, int) else default
+
+    inside = total_size([*positional, *keywords.values()])
+    made = sum(max(given(name, 0), 0) * each for name, each in _STACKS.get(base, {}).items())
     if made:
         return 1 + inside + made
-    count = _given(plan, "num_layers", 1)
-    return max(_OWN.get(plan.base, 1), 1 + (inside or 1) * count if count > 1 else 1 + inside)
+    count = given("num_layers", 1)
+    return max(_OWN.get(base, 1), 1 + (inside or 1) * count if count > 1 else 1 + inside)
 
 
 _OWN = {"TransformerEncoderLayer": 11, "TransformerDecoderLayer": 15}
@@ -315,16 +351,6 @@ _STACKS = {
     "Transformer": {"num_encoder_layers": 11, "num_decoder_layers": 15},
 }
 """How many modules each layer of a stack is."""
-
-
-def _given(plan: ModulePlan, name: str, default: int) -> int:
-    """The whole number that a layer is given for an argument."""
-    value = plan.keywords.get(name)
-    if value is None:
-        known = lookup(plan.base)
-        slots = [argument.name for argument in known.arguments] if known else []
-        value = plan.positional[slots.index(name)] if name in slots[: len(plan.positional)] else default
-    return value if isinstance(value, int) else default
 
 
 def _freeze(value: object, kept: list[object]) -> object:

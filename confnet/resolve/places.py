@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from confnet.diagnostics import Span
 from confnet.loading import Unit
@@ -35,7 +35,7 @@ class Place:
 
     def with_names(self, own: Mapping[str, object]) -> Place:
         """The same place with further names."""
-        return replace(self, names=self.names.with_names(own))
+        return Place(self.scope, self.names.with_names(own), self.depth) if own else self
 
 
 class TooLarge(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from confnet.diagnostics import Diagnostic, Note, Span
+from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
 from confnet.shapes.forms import Forms
 from confnet.shapes.matching import ContractError
 from confnet.shapes.operands import OperandError, tensors_in
@@ -20,11 +20,31 @@ from confnet.shapes.steps import Step, chain, culprit
 __all__ = ["Texts", "at_point", "diagnose", "summary_of", "unfollowed"]
 
 _OPERATORS = {
-    "add": "+", "__add__": "+", "__radd__": "+", "__iadd__": "+=", "add_": "+=", "sub": "-", "__sub__": "-",
-    "__rsub__": "-", "__isub__": "-=", "mul": "*", "__mul__": "*", "__rmul__": "*", "__imul__": "*=", "div": "/",
-    "__truediv__": "/", "__rtruediv__": "/", "__matmul__": "@", "__rmatmul__": "@", "__getitem__": "[]",
-    "__setitem__": "[]", "pow": "**", "__pow__": "**", "__and__": "&", "__or__": "|",
-}  # fmt: skip
+    "add": "+",
+    "__add__": "+",
+    "__radd__": "+",
+    "__iadd__": "+=",
+    "add_": "+=",
+    "sub": "-",
+    "__sub__": "-",
+    "__rsub__": "-",
+    "__isub__": "-=",
+    "mul": "*",
+    "__mul__": "*",
+    "__rmul__": "*",
+    "__imul__": "*=",
+    "div": "/",
+    "__truediv__": "/",
+    "__rtruediv__": "/",
+    "__matmul__": "@",
+    "__rmatmul__": "@",
+    "__getitem__": "[]",
+    "__setitem__": "[]",
+    "pow": "**",
+    "__pow__": "**",
+    "__and__": "&",
+    "__or__": "|",
+}
 _LONGEST_MESSAGE = 160
 
 
@@ -57,7 +77,9 @@ def at_point(point: Mapping[str, int]) -> str:
     return "at " + ", ".join(f"{symbol} = {value}" for symbol, value in point.items()) if point else ""
 
 
-def diagnose(runner: Runner, outcomes: Sequence[Outcome], symbols: Sequence[str], fallback: Span, label: str) -> Diagnostic:
+def diagnose(
+    runner: Runner, outcomes: Sequence[Outcome], symbols: Sequence[str], fallback: Span, label: str
+) -> Diagnostic:
     """The diagnostic of runs that fail alike. They are traced runs; the first is shown where numbers are needed."""
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     first, point = failures[0], outcomes[0].point
@@ -79,11 +101,29 @@ def unfollowed(outcome: Outcome, fallback: Span) -> Diagnostic:
     assert outcome.failure is not None
     shown, around = culprit(outcome.failure.steps)
     call = outcome.failure.call
-    what = f"`{_function(call[0])}` depends on the values of tensors" if call is not None else "this step depends on the values of tensors"
+    if isinstance(outcome.failure.error, ConfnetError):  # of the bounds on code that is only tried
+        bound = outcome.failure.error.diagnostics[0]
+        return Diagnostic(
+            "shapes-unchecked",
+            f"shapes are unchecked: {bound.message}",
+            span=bound.span or fallback,
+            notes=bound.notes,
+            severity="warning",
+            help="see that it fits by a test of your own",
+        )
+    what = (
+        f"`{_function(call[0])}` depends on the values of tensors"
+        if call is not None
+        else "this step depends on the values of tensors"
+    )
     return Diagnostic(
-        "shapes-unchecked", f"{what}, so that shapes are unchecked from here on", span=shown.span if shown else fallback,
-        notes=tuple(chain(around)), severity="warning", help="see that it fits by a test of your own",
-    )  # fmt: skip
+        "shapes-unchecked",
+        f"{what}, so that shapes are unchecked from here on",
+        span=shown.span if shown else fallback,
+        notes=tuple(chain(around)),
+        severity="warning",
+        help="see that it fits by a test of your own",
+    )
 
 
 def summary_of(failure: Failure) -> str:
@@ -113,12 +153,14 @@ def _refusal(
     words = _words(first)
     if not isinstance(first.error, OperandError):
         where = f" {at_point(point)}" if point else ""
-        notes.append(Note(f"torch says{where}: {words}" if operands else f"raised{where}: {type(first.error).__name__}"))
+        notes.append(
+            Note(f"torch says{where}: {words}" if operands else f"raised{where}: {type(first.error).__name__}")
+        )
     notes += chain(around)
     code = "shape-mismatch"
     if isinstance(first.error, IndexRangeError):
         code = "index-out-of-range"
-    elif isinstance(first.error, OperandError) and "dtype" in words or "floating-point" in words:
+    elif (isinstance(first.error, OperandError) and "dtype" in words) or "floating-point" in words:
         code = "dtype-mismatch"
     elif not operands:
         code = "forward-fails"
@@ -204,12 +246,21 @@ def _words(failure: Failure) -> str:
 
 
 def _contract(
-    runner: Runner, failures: Sequence[Failure], outcomes: Sequence[Outcome], texts: Texts, first: ContractError, fallback: Span
+    runner: Runner,
+    failures: Sequence[Failure],
+    outcomes: Sequence[Outcome],
+    texts: Texts,
+    first: ContractError,
+    fallback: Span,
 ) -> Diagnostic:
     errors = [failure.error for failure in failures if isinstance(failure.error, ContractError)]
     owner = first.owner
     label = type(owner).__name__
-    shown, around = _caller(failures[0].steps, owner) if not first.output or owner is not runner.built.module else (None, [])
+    shown, around = (
+        _caller(failures[0].steps, owner, method=first.method)
+        if not first.output or owner is not runner.built.module
+        else (None, [])
+    )
     message, code, place = _contract_message(first), "contract-mismatch", first.contract.span
     notes: list[Note] = []
     if first.shape is not None:
@@ -218,9 +269,14 @@ def _contract(
         side = "returned" if first.output else "given"
         if first.size is not None and first.expected is not None:
             size = (first.contract.shape or first.contract.item or ())[first.size]
-            known = f"`{size.text}`" if size.symbols or size.text == str(first.expected) else f"`{size.text}` ({first.expected})"
+            known = (
+                f"`{size.text}`"
+                if size.symbols or size.text == str(first.expected)
+                else f"`{size.text}` ({first.expected})"
+            )
             what = "output" if first.output else "input"
-            message = f"the {what} `{first.contract.name}` of `{label}` is `{text}`, and its contract says {known} for size {first.size + 1}"
+            promise = f"its contract says {known} for dimension {first.size}"
+            message = f"the {what} `{first.contract.name}` of `{label}` is `{text}`, and {promise}"
             place = size.span
             if _is_fixed(errors, first, size.symbols):
                 code = "fixed-size"
@@ -260,8 +316,10 @@ def _proof(errors: Sequence[ContractError], outcomes: Sequence[Outcome], size: i
     return Note("; ".join(parts[:2]))
 
 
-def _caller(steps: Sequence[Step], owner: nn.Module) -> tuple[Step | None, list[Step]]:
-    """The step that called a module, and those around it."""
+def _caller(steps: Sequence[Step], owner: nn.Module, *, method: bool) -> tuple[Step | None, list[Step]]:
+    """The step that called a module or one of its methods, and those around it."""
+    if method:
+        return culprit(list(steps))
     for index in range(len(steps) - 1, -1, -1):
         if steps[index].module is owner:
             return culprit(list(steps[: index + 1]))

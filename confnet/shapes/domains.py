@@ -91,6 +91,20 @@ class Domains:
         for place, (symbol, domain) in enumerate(self.domains.items()):
             spread = _SPREAD[(index + 5 * place) % len(_SPREAD)]
             point[symbol] = domain.nth(spread + 7 * place + 11 * (index // len(_SPREAD)))
+        return self.tied(point)
+
+    def lowest(self, index: int) -> dict[str, int]:
+        """The point of the smallest sizes (0), or of those next to them."""
+        return self.tied({symbol: domain.nth(index) for symbol, domain in self.domains.items()})
+
+    def highest(self, index: int) -> dict[str, int]:
+        """The point of the largest sizes, where there are such, else that of an index."""
+        point = self.sample(index)
+        point.update({symbol: domain.high for symbol, domain in self.domains.items() if domain.high is not None})
+        return self.tied(point)
+
+    def tied(self, point: dict[str, int]) -> dict[str, int]:
+        """The point with the sizes that follow others set right."""
         for tie in self.ties:
             point[tie.symbol] = point[tie.other] + tie.shift
         return point
@@ -105,17 +119,19 @@ class Domains:
 def first_points(symbols: Sequence[str], hints: Sequence[int]) -> Iterator[dict[str, int]]:
     """Points to begin with, small ones first, until one works."""
     yield {symbol: 3 + 2 * place for place, symbol in enumerate(symbols)}
-    scales = [8, 32, 64, 4, 16, 128, 256]
+    scales = [8, 32, 64, 4, 256]
     for scale in scales:
         yield {symbol: scale * (place + 1) for place, symbol in enumerate(symbols)}
-    for size in (*hints, 2, 16, 33, 64, 96, 120, 224, 840):
+    for size in (*hints, *(2 * hint for hint in hints[:2]), 840, 2, 16, 33, 64, 96, 120, 224):
         yield dict.fromkeys(symbols, size)
     for scale in (17, 65, 97):
         yield {symbol: scale + 2 * place for place, symbol in enumerate(symbols)}
     if len(symbols) > 1:
         mixed = [*hints[:4], 3, 8, 64, 224]
         for index in range(60):
-            yield {symbol: mixed[(index * (2 * place + 1) + place) % len(mixed)] for place, symbol in enumerate(symbols)}
+            yield {
+                symbol: mixed[(index * (2 * place + 1) + place) % len(mixed)] for place, symbol in enumerate(symbols)
+            }
 
 
 def probe_points(symbols: Sequence[str], beyond: Sequence[int]) -> list[dict[str, int]]:
@@ -128,9 +144,7 @@ def probe_points(symbols: Sequence[str], beyond: Sequence[int]) -> list[dict[str
     return points
 
 
-def explore(
-    symbols: Sequence[str], base: Point, works: Callable[[Point], bool], beyond: Sequence[int]
-) -> Domains:
+def explore(symbols: Sequence[str], base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domains:
     """The domains of all symbols around a point that works."""
     if all(works(point) for point in probe_points(symbols, beyond)):
         return Domains({symbol: Domain() for symbol in symbols})
@@ -142,7 +156,7 @@ def explore(
             single.append(symbol)
             found = Domain(base[symbol], base[symbol])
         domains[symbol] = found
-    ties = []
+    ties: list[Tie] = []
     for one, other in combinations(single, 2):
         if other in {tie.symbol for tie in ties} or one in {tie.symbol for tie in ties}:
             continue

@@ -8,7 +8,7 @@ tensors). Where several expressions agree, `separating` names a point at which t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from math import gcd, prod
 
@@ -28,8 +28,8 @@ MAX_LIBRARY = 14
 class Form:
     """An integer function of symbolic sizes: `scale * (product of bases)`, shifted, divided, scaled and shifted again.
 
-    Its value is `k * ((m * product + c) // d) + e`. Without bases it is the constant `e`; a sum has two bases and is
-    marked so.
+    Its value is `k * ((m * product + c) // d) + e`, at most `cap` and at least `least`. Without bases it is the
+    constant `e`; a sum has two bases and is marked so.
     """
 
     symbol: str = ""
@@ -40,6 +40,8 @@ class Form:
     d: int = 1
     k: int = 1
     e: int = 0
+    cap: int | None = None
+    least: int | None = None
 
     def at(self, point: Point) -> int:
         """The value at a point."""
@@ -49,7 +51,9 @@ class Form:
             return self.e
         values = [base.at(point) for base in self.bases]
         inner = sum(values) if self.is_sum else prod(values)
-        return self.k * ((self.m * inner + self.c) // self.d) + self.e
+        value = self.k * ((self.m * inner + self.c) // self.d) + self.e
+        value = value if self.cap is None else min(value, self.cap)
+        return value if self.least is None else max(value, self.least)
 
     @property
     def size(self) -> int | str:
@@ -63,6 +67,10 @@ class Form:
             return self.symbol
         if not self.bases:
             return str(self.e)
+        if self.least is not None:
+            return f"max({replace(self, least=None).text}, {self.least})"
+        if self.cap is not None:
+            return f"min({replace(self, cap=None).text}, {self.cap})"
         m, c, d, k, e = self.m, self.c, self.d, self.k, self.e
         if d == 1:
             m, c, k, e = m * k, 0, 1, e + k * c
@@ -85,7 +93,7 @@ class Form:
     def factor(self) -> str:
         """The text, safe to multiply with."""
         text = self.text
-        return text if self.symbol or text.isdigit() else f"({text})"
+        return text if self.symbol or text.isdigit() or self.least is not None or self.cap is not None else f"({text})"
 
     @property
     def cost(self) -> tuple[int, ...]:
@@ -135,11 +143,34 @@ class Forms:
             found = list(_of_one(base, vector, values))
             if found:
                 return sorted(found, key=lambda form: form.cost)[:MAX_CANDIDATES]
-        for searched in (self._affine, self._products, self._sums):
+        for searched in (self._capped, self._emptied, self._affine, self._products, self._sums):
             made = next(searched(values), None)
             if made is not None:
                 return [made]
         return []
+
+    def _capped(self, values: tuple[int, ...]) -> Iterator[Form]:
+        """One size up to a limit: a slice of the first items."""
+        cap, least = max(values), min(values)
+        for base, vector in self.library[: len(self.symbols)]:
+            for m in (1, 2, 3, 4):
+                e = least - m * vector[values.index(least)]
+                pairs = zip(vector, values, strict=True)
+                if sum(v == cap for v in values) > 1 and all(min(m * u + e, cap) == v for u, v in pairs):
+                    yield Form(bases=(base,), m=m, e=e, cap=cap)
+
+    def _emptied(self, values: tuple[int, ...]) -> Iterator[Form]:
+        """A size that stays 0 where there is nothing left: a slice without its ends."""
+        if 0 not in values:
+            return
+        for base, vector in self.library[: len(self.symbols)]:
+            pairs = [(u, v) for u, v in zip(vector, values, strict=True) if v > 0]
+            if len({u for u, _ in pairs}) < 2:
+                continue
+            for form in _of_one(base, [u for u, _ in pairs], [v for _, v in pairs]):
+                emptied = replace(form, least=0)
+                if all(emptied.at(point) == v for point, v in zip(self.points, values, strict=True)):
+                    yield emptied
 
     def _affine(self, values: tuple[int, ...]) -> Iterator[Form]:
         """A multiple of what is known, plus a constant: a class token beside the patches."""
@@ -208,6 +239,8 @@ def _of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> Iterato
         e = first - m * low
         if all(m * u + e == v for u, v in pairs):
             yield Form(bases=(base,), m=m, e=e)
+    if len({v for _, v in pairs}) < 3:
+        return  # some division always fits two values
     common = gcd(*(v - first for _, v in pairs))
     for k in range(1, MAX_FACTOR + 1):
         # k*((s + c)//d) rises by less than k more or less than k*run/d.
@@ -231,6 +264,7 @@ def _floored(base: Form, pairs: Sequence[tuple[int, int]], *, m: int, d: int, k:
         highest = bound if highest is None else min(highest, bound)
         if lowest >= highest + d:
             return
-    assert lowest is not None and highest is not None
+    assert lowest is not None
+    assert highest is not None
     for c in range(lowest, highest + d):
         yield Form(bases=(base,), m=m, c=c, d=d, k=k, e=e)

@@ -20,16 +20,22 @@ class ContractError(Exception):
     """A value that is not what the contract of a module says.
 
     `size` is the place of the size in the shape (None where the shape is not what is wrong), `expected` what the
-    contract makes of it.
+    contract makes of it; `owner` is the module whose contract it is, of its forward or of a `method`.
     """
 
     def __init__(
-        self, message: str, contract: ValueContract, output: bool, shape: tuple[int, ...] | None = None, size: int | None = None,
+        self,
+        message: str,
+        contract: ValueContract,
+        output: bool,
+        shape: tuple[int, ...] | None = None,
+        size: int | None = None,
         expected: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(message)
         self.contract, self.output, self.shape, self.size, self.expected = contract, output, shape, size, expected
         self.owner: Any = None
+        self.method = False
 
 
 def evaluated(size: Size, binding: Mapping[str, int]) -> int | None:
@@ -65,7 +71,9 @@ def match_outputs(contracts: Sequence[ValueContract], result: Any, binding: dict
     names = [contract.name for contract in contracts]
     if isinstance(result, Mapping):
         if set(result) != set(names):
-            raise ContractError(f"the outputs are {_names(names)}, and a dict with {_names(result)} is returned", first, True)
+            raise ContractError(
+                f"the outputs are {_names(names)}, and a dict with {_names(result)} is returned", first, True
+            )
         values = [result[name] for name in names]
     elif isinstance(result, list | tuple):
         if len(result) != len(names):
@@ -92,20 +100,27 @@ def _match(contract: ValueContract, value: Any, binding: dict[str, int], *, outp
         _tensor(contract, contract.shape, value, binding, output=output)
 
 
-def _tensor(contract: ValueContract, sizes: tuple[Size, ...], value: Any, binding: dict[str, int], *, output: bool) -> None:
+def _tensor(
+    contract: ValueContract, sizes: tuple[Size, ...], value: Any, binding: dict[str, int], *, output: bool
+) -> None:
     what = "output" if output else "input"
     if not isinstance(value, torch.Tensor):
         raise ContractError(f"the {what} `{contract.name}` is a {type(value).__name__}, not a tensor", contract, output)
     shape = tuple(value.shape)
     if len(shape) != len(sizes):
         raise ContractError(
-            f"the {what} `{contract.name}` has {len(shape)} dimensions, and its contract {len(sizes)}", contract, output, shape
+            f"the {what} `{contract.name}` has {len(shape)} dimensions, and its contract {len(sizes)}",
+            contract,
+            output,
+            shape,
         )
     if contract.dtype is not None and dtype_name(value.dtype) != contract.dtype:
         raise ContractError(
-            f"the {what} `{contract.name}` is of dtype `{dtype_name(value.dtype)}`, and its contract says `{contract.dtype}`",
-            contract, output, shape,
-        )  # fmt: skip
+            f"the {what} `{contract.name}` is `{dtype_name(value.dtype)}`, and its contract says `{contract.dtype}`",
+            contract,
+            output,
+            shape,
+        )
     # Plain names first: they settle the expressions.
     order = sorted(range(len(sizes)), key=lambda i: bool(sizes[i].symbols) and sizes[i].text not in sizes[i].symbols)
     for index in order:
@@ -133,7 +148,9 @@ def _size(
                 return
     except (LanguageError, ValueError) as error:
         message = getattr(error, "message", None) or str(error)
-        raise ContractError(f"the size `{size.text}` of `{contract.name}`: {message}", contract, output, shape, index) from None
+        raise ContractError(
+            f"the size `{size.text}` of `{contract.name}`: {message}", contract, output, shape, index
+        ) from None
     if expected != actual:
         raise ContractError(
             f"the {'output' if output else 'input'} `{contract.name}`", contract, output, shape, index, expected

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 __all__ = ["OperandError", "check_operands", "dtype_name", "tensors_in"]
 
@@ -19,20 +19,106 @@ class OperandError(Exception):
 
 
 _ONE_DTYPE = frozenset(
-    """linear matmul __matmul__ __rmatmul__ mm bmm mv dot inner addmm addmv addbmm baddbmm einsum bilinear chain_matmul
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d prelu""".split()
+    [
+        "linear",
+        "matmul",
+        "__matmul__",
+        "__rmatmul__",
+        "mm",
+        "bmm",
+        "mv",
+        "dot",
+        "inner",
+        "addmm",
+        "addmv",
+        "addbmm",
+        "baddbmm",
+        "einsum",
+        "bilinear",
+        "chain_matmul",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "prelu",
+    ]
 )
 """Functions whose tensors all have one dtype."""
 
 _NOT_BOOL = frozenset(
-    """relu relu_ threshold softsign tanhshrink abs floor round ceil argmax argmin topk median sub __sub__ __rsub__ sub_
-    matmul __matmul__ mm bmm mv dot addmm baddbmm einsum linear max_pool1d max_pool2d max_pool3d""".split()
+    [
+        "relu",
+        "relu_",
+        "threshold",
+        "softsign",
+        "tanhshrink",
+        "abs",
+        "floor",
+        "round",
+        "ceil",
+        "argmax",
+        "argmin",
+        "topk",
+        "median",
+        "sub",
+        "__sub__",
+        "__rsub__",
+        "sub_",
+        "matmul",
+        "__matmul__",
+        "mm",
+        "bmm",
+        "mv",
+        "dot",
+        "addmm",
+        "baddbmm",
+        "einsum",
+        "linear",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+    ]
 )
 _FLOATING = frozenset(
-    """gelu celu elu selu glu hardshrink softshrink hardsigmoid hardswish softmax log_softmax softmin mish silu softplus
-    leaky_relu logsigmoid rrelu std var adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-    adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d fractional_max_pool3d max_pool1d interpolate
-    batch_norm layer_norm group_norm instance_norm rms_norm""".split()
+    [
+        "gelu",
+        "celu",
+        "elu",
+        "selu",
+        "glu",
+        "hardshrink",
+        "softshrink",
+        "hardsigmoid",
+        "hardswish",
+        "softmax",
+        "log_softmax",
+        "softmin",
+        "mish",
+        "silu",
+        "softplus",
+        "leaky_relu",
+        "logsigmoid",
+        "rrelu",
+        "std",
+        "var",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool3d",
+        "fractional_max_pool2d",
+        "fractional_max_pool3d",
+        "max_pool1d",
+        "interpolate",
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+    ]
 )
 """Functions of floating-point tensors only."""
 
@@ -46,7 +132,7 @@ def tensors_in(values: Iterable[Any]) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     for value in values:
         if isinstance(value, torch.Tensor):
-            if not isinstance(value, UninitializedTensorMixin):  # the weight of a lazy layer
+            if not is_lazy(value):  # the weight of a lazy layer
                 found.append(value)
         elif isinstance(value, list | tuple):
             found += tensors_in(value)
@@ -72,7 +158,9 @@ def _operands(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> No
         return
     dtypes = list(dict.fromkeys(tensor.dtype for tensor in tensors))
     if name in _ONE_DTYPE and len(dtypes) > 1:
-        raise OperandError(f"operands of one dtype are needed, not {' and '.join(f'`{dtype_name(d)}`' for d in dtypes)}")
+        raise OperandError(
+            f"operands of one dtype are needed, not {' and '.join(f'`{dtype_name(d)}`' for d in dtypes)}"
+        )
     if name in _NORMS and set(dtypes) >= _DOUBLE_AND_SINGLE:
         raise OperandError("operands of one dtype are needed, not `float64` and `float32`")
     if name in _NOT_BOOL and torch.bool in dtypes:
@@ -85,7 +173,9 @@ def _operands(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> No
 def _cell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     dtypes = list(dict.fromkeys(tensor.dtype for tensor in tensors_in(args)))
     if len(dtypes) > 1:
-        raise OperandError(f"operands of one dtype are needed, not {' and '.join(f'`{dtype_name(d)}`' for d in dtypes)}")
+        raise OperandError(
+            f"operands of one dtype are needed, not {' and '.join(f'`{dtype_name(d)}`' for d in dtypes)}"
+        )
 
 
 def _attention(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

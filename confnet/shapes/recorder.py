@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torch.utils._device
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from confnet.shapes.operands import OperandError, check_operands, tensors_in
@@ -38,9 +38,44 @@ class Memory:
 
 # The values of the result are those of the first argument.
 _SAME_VALUES = frozenset(
-    """view reshape flatten unflatten transpose permute unsqueeze squeeze contiguous expand expand_as clone to long int
-    __getitem__ t mT swapaxes movedim repeat detach narrow select index_select unbind chunk split flip roll tile ravel
-    view_as reshape_as squeeze_ unsqueeze_""".split()
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "permute",
+        "unsqueeze",
+        "squeeze",
+        "contiguous",
+        "expand",
+        "expand_as",
+        "clone",
+        "to",
+        "long",
+        "int",
+        "__getitem__",
+        "t",
+        "mT",
+        "swapaxes",
+        "movedim",
+        "repeat",
+        "detach",
+        "narrow",
+        "select",
+        "index_select",
+        "unbind",
+        "chunk",
+        "split",
+        "flip",
+        "roll",
+        "tile",
+        "ravel",
+        "view_as",
+        "reshape_as",
+        "squeeze_",
+        "unsqueeze_",
+    ]
 )
 _COMPILED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 _constructors = torch.utils._device._device_constructors
@@ -54,7 +89,7 @@ class Recorder(TorchFunctionMode):
     """
 
     def __init__(self, memory: Memory, made: Callable[[Any], None] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.memory, self.made = memory, made
         self.calls = 0
         self.failed: tuple[str, tuple[Any, ...], Mapping[str, Any]] | None = None
@@ -94,7 +129,7 @@ class Recorder(TorchFunctionMode):
         return self.run_whole(func, name, args, keywords)
 
     def run_whole(self, func: Function, name: str, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
-        if func in self.memory.unsuited:
+        if func in self.memory.unsuited or not (args or keywords):
             return _called(func, args, keywords)
         try:
             key = (func, key_of(args), key_of(tuple(sorted(keywords.items()))))
@@ -171,7 +206,7 @@ def _smaller(name: str, args: tuple[Any, ...]) -> torch.Tensor | None:
 def key_of(value: Any) -> Any:
     """What a result depends on: of a tensor its form, of anything else its type and value."""
     if isinstance(value, torch.Tensor):
-        if isinstance(value, UninitializedTensorMixin):
+        if is_lazy(value):
             raise TypeError("it has no shape yet")
         return (value.shape, value.stride(), value.dtype, value.device)
     if isinstance(value, list | tuple):
@@ -185,6 +220,8 @@ def is_new(result: Any, given: list[torch.Tensor]) -> bool:
     if not items or not all(item is None or type(item) is torch.Tensor for item in items):
         return False
     made = [item for item in items if item is not None]
+    if not made:  # a call for its effect, such as the switch of the grad mode
+        return False
     if not all(item.is_meta and item.layout == torch.strided for item in made):
         return False
     storages = {tensor.untyped_storage()._cdata for tensor in given if tensor.layout == torch.strided}

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
-from confnet.diagnostics import ConfnetError
 from confnet.blueprint import Blueprint
 from confnet.builder import Built
 from confnet.builder.hooks import Hook
+from confnet.diagnostics import ConfnetError
 from confnet.plan import Contract, ModulePlan
 from confnet.shapes.cases import Case
 from confnet.shapes.forms import Point
@@ -109,7 +109,7 @@ class Runner:
         self.whole: dict[object, _Remembered] = {}
         self.recorder: Recorder | None = None
         self.adopt(make())
-        self.lazy = any(isinstance(tensor, UninitializedTensorMixin) for tensor in self.built.module.parameters())
+        self.lazy = any(is_lazy(tensor) for tensor in self.built.module.parameters())
         self.fresh = True
 
     def adopt(self, built: Built) -> None:
@@ -202,7 +202,9 @@ class Runner:
             found += [replace(value, name=label + value.name, module=module) for value in returned.values]
         return tuple(found)
 
-    def remembered(self, module: nn.Module, signature: object, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def remembered(
+        self, module: nn.Module, signature: object, forward: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         """The forward of an instance of a definition; what was seen of an equal instance is not run again."""
         recorder = self.recorder
         key = self.key(module, signature, args, kwargs) if recorder is not None else None
@@ -240,7 +242,11 @@ class Runner:
 
     def method(self, module: nn.Module, call: Callable[..., Any], contract: Contract, *args: Any, **kwargs: Any) -> Any:
         """A method of a definition, called with its contract checked."""
-        self.enter(module, contract, args, kwargs)
+        try:
+            self.enter(module, contract, args, kwargs)
+        except ContractError as error:
+            error.method = True
+            raise
         result = call(*args, **kwargs)
         self.leave(module, contract, result)
         return result
@@ -308,19 +314,19 @@ def _bound(recorder: Recorder, contract: Any, value: Any) -> None:
 
 def _signature(module: nn.Module, plan: ModulePlan) -> object:
     """Equal for instances that behave alike: of one plan, and left alike by the rules and hooks of others."""
-    state = [(name, tuple(t.shape), t.dtype) for name, t in module.state_dict(keep_vars=True).items() if not _is_open(t)]
+    state = [(name, tuple(t.shape), t.dtype) for name, t in module.state_dict(keep_vars=True).items() if not is_lazy(t)]
     hooks = [
-        tuple(id(getattr(registered, "hook", registered)) for table in (m._forward_hooks, m._forward_pre_hooks) for registered in table.values())
+        tuple(
+            id(getattr(registered, "hook", registered))
+            for table in (m._forward_hooks, m._forward_pre_hooks)
+            for registered in table.values()
+        )
         for m in module.modules()
     ]
     classes = [id(type(m)) for m in module.modules()]
-    if any(_is_open(tensor) for tensor in module.parameters()) or any(hooks):
+    if any(is_lazy(tensor) for tensor in module.parameters()) or any(hooks):
         return id(module)
     return (id(plan), repr(module), tuple(state), tuple(classes))
-
-
-def _is_open(tensor: object) -> bool:
-    return isinstance(tensor, UninitializedTensorMixin)
 
 
 def _values(value: Any, name: str = "") -> tuple[Value, ...]:
@@ -338,6 +344,8 @@ def _is_followed(error: Exception) -> bool:
     """Whether an error would also come up where tensors have values."""
     if isinstance(error, OperandError | ContractError):
         return True
+    if isinstance(error, ConfnetError):  # a bound on code that is only tried
+        return False
     if isinstance(error, NotImplementedError):
         return "forward" in str(error)  # a module that has none
     return not re.search(r"\bmeta\b", str(error))

@@ -77,4 +77,3 @@ def _joined(reports: list[ShapeReport]) -> ShapeReport:
 
 def _as_chosen(report: ShapeReport, blueprint: Blueprint) -> ShapeReport:
     return replace(report, variant=blueprint.variant, root=blueprint.root)
-

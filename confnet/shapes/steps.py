@@ -108,7 +108,10 @@ class Places:
         if position is None or None in position[:4] or not 0 < line <= len(lines):
             return Span(file, line, 1, line, 2)
         first, last, start, end = position
-        assert first is not None and last is not None and start is not None and end is not None
+        assert first is not None
+        assert last is not None
+        assert start is not None
+        assert end is not None
         if not 0 < first <= last <= len(lines):
             return Span(file, line, 1, line, 2)
         return Span(file, first, _column(lines[first - 1], start), last, _column(lines[last - 1], end))
@@ -127,8 +130,8 @@ def culprit(steps: list[Step]) -> tuple[Step | None, list[Step]]:
         return None, []
     last = steps[-1]
     if last.module is not None and len(steps) > 1 and steps[-2].module is None:
-        return steps[-2], [step for step in reversed(steps[:-2])]
-    return last, [step for step in reversed(steps[:-1])]
+        return steps[-2], steps[:-2][::-1]
+    return last, steps[:-1][::-1]
 
 
 def chain(around: Iterable[Step]) -> list[Note]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from confnet.shapes.runs import Outcome, Runner, Value
 __all__ = ["Trial"]
 
 FIRST_SAMPLES = 4
-ENOUGH_SAMPLES = 8
+ENOUGH_SAMPLES = 9
 MAX_SAMPLES = 18
 TRIED = (*range(70), *range(70, 400, 7))
 ALIKE = 12
@@ -90,7 +91,7 @@ class Trial:
             failed.append(outcome)
             if len(failed) == 1:
                 hints += self.hints(outcome)
-            if not self.case.symbols or len(failed) >= ALIKE + len(hints) and self.alike(failed):
+            if not self.case.symbols or (len(failed) >= ALIKE + len(hints) and self.alike(failed)):
                 break
         raise _Stop(self.unchecked("the forward fails"), self.diagnosis(self.furthest(failed), training=True))
 
@@ -108,7 +109,9 @@ class Trial:
         module = steps[-1].module if steps else None
         sizes = {size for p in module.parameters() for size in _shape(p)} if module is not None else set()
         if outcome.failure.call is not None:
-            sizes |= {size for tensor in tensors_in(outcome.failure.call[1]) for size in tensor.shape}
+            arguments = outcome.failure.call[1]
+            sizes |= {size for tensor in tensors_in(arguments) for size in tensor.shape} - {*outcome.point.values()}
+            sizes |= {n for a in arguments for n in (a if isinstance(a, list | tuple) else [a]) if type(n) is int}
         return sorted(size for size in sizes if 2 <= size <= LARGEST_HINT)[:6]
 
     def beyond(self, base: Outcome) -> list[int]:
@@ -160,6 +163,12 @@ class Trial:
             size = domains.domains[symbol].low
             note = Note(f"it works with `{symbol}` = {size} only, and the contract leaves `{symbol}` open")
             found.append(replace(made, code="fixed-size", notes=(note, *made.notes)))
+        for tie in domains.ties:
+            made = self.diagnosis(self.run(tie.broken), training=True)
+            note = Note(f"it works where `{tie.text}` only, and the contract leaves both open")
+            shift = f" {'+' if tie.shift > 0 else '-'} {abs(tie.shift)}" if tie.shift else ""
+            help = f"mend this step, or write `{tie.other}{shift}` for `{tie.symbol}` if that is meant"
+            found.append(replace(made, code="fixed-size", notes=(note, *made.notes), help=help))
         if found:
             raise _Stop(self.unchecked("the forward fails"), *found)
 
@@ -177,10 +186,11 @@ class Trial:
         """Runs all over the domains: enough that each size has one simplest expression."""
         if not self.case.symbols:
             return [base]
-        for index in range(FIRST_SAMPLES):
-            self.run(domains.sample(index))
-        chosen = [base]
-        chosen += [o for o in self.outcomes.values() if o.ok and o is not base and o.point in domains][: MAX_SAMPLES // 2]
+        samples = [self.run(domains.sample(index)) for index in range(FIRST_SAMPLES)]
+        samples += [self.run(point) for point in (domains.lowest(0), domains.lowest(1), domains.highest(0))]
+        # Points that differ in one symbol alone say little: those of the search come last, and not many of them.
+        found = [base, *samples, *self.outcomes.values()]
+        chosen = list({id(o): o for o in found if o.ok and o.point in domains}.values())[: ENOUGH_SAMPLES - 1]
         while len(chosen) < MAX_SAMPLES:
             point = self.separating(chosen, domains)
             if point is None and len(chosen) >= ENOUGH_SAMPLES:
@@ -210,9 +220,7 @@ class Trial:
                 best = min(map(domain.nth, TRIED), key=left)
                 point[symbol] = best
                 settled = settled and left(best) == sum(map(len, mine))
-        for tie in domains.ties:
-            point[tie.symbol] = point[tie.other] + tie.shift
-        return None if settled else point
+        return None if settled else domains.tied(point)
 
     def report(self, domains: Domains, outcomes: Sequence[Outcome]) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
         forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
@@ -262,8 +270,6 @@ class Trial:
                 continue
             for text, broken in domain.texts(symbol):
                 yield self.condition(text, broken)
-        for tie in domains.ties:
-            yield self.condition(tie.text, tie.broken)
 
     def condition(self, text: str, broken: Point | None) -> Condition:
         failure = self.run(broken).failure if broken is not None else None
@@ -302,12 +308,15 @@ class Trial:
             if forms[0] != forms[1]:
                 shown = [_listed(outcome.outputs) for outcome in (first, other)]
                 yield Diagnostic(
-                    "shape-varies", "the form of what is returned depends on sizes", span=self.place, severity="warning",
+                    "shape-varies",
+                    "the form of what is returned depends on sizes",
+                    span=self.place,
+                    severity="warning",
                     notes=(
                         Note(f"{at_point(first.point)}: {shown[0]}"),
                         Note(f"{at_point(other.point)}: {shown[1]}"),
                     ),
-                )  # fmt: skip
+                )
                 return
 
     def mixed(self, outcomes: Sequence[Outcome], outputs: Sequence[ValueShape]) -> Iterator[Diagnostic]:
@@ -317,18 +326,20 @@ class Trial:
         batch = next(iter(firsts)) if len(firsts) == 1 else ""
         if batch not in self.case.symbols:
             return
+        word = re.compile(rf"\b{re.escape(batch)}\b")
         for shape in outputs:
-            if len(shape.sizes) > 1 and isinstance(shape.sizes[0], int) and batch not in shape.sizes:
-                if any(batch in str(size) for size in shape.sizes[1:]):
-                    proof = [
-                        f"{at_point(outcome.point)} it is {_listed(outcome.outputs)}" for outcome in outcomes[:2]
-                    ]
-                    yield Diagnostic(
-                        "fixed-size",
-                        f"the output `{shape.name}` is `{shape.text}`: its first size is {shape.sizes[0]} whatever `{batch}` is",
-                        span=self.place, severity="warning", notes=tuple(map(Note, proof)),
-                        help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {shape.sizes[0]}",
-                    )  # fmt: skip
+            first, *others = shape.sizes or ("",)
+            if not isinstance(first, int) or batch in others or not any(word.search(str(size)) for size in others):
+                continue
+            proof = [f"{at_point(outcome.point)} it is {_listed(outcome.outputs)}" for outcome in outcomes[:2]]
+            yield Diagnostic(
+                "fixed-size",
+                f"{_the_output(shape.name)} is `{shape.text}`: its first size is {first} whatever `{batch}` is",
+                span=self.place,
+                severity="warning",
+                notes=tuple(map(Note, proof)),
+                help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {first}",
+            )
 
 
 def _place(plan: Plan) -> Span:
@@ -373,6 +384,10 @@ def _output_name(name: str, contract: Contract) -> str:
     by_place: Mapping[str, str] = {f"[{place}]": item.name for place, item in enumerate(outputs)}
     by_key = {f"[{item.name!r}]": item.name for item in outputs}
     return by_place.get(name) or by_key.get(name) or f"output{name}"
+
+
+def _the_output(name: str) -> str:
+    return "the output" if name == "output" else f"the output `{name}`"
 
 
 def _listed(values: Iterable[Value]) -> str:
