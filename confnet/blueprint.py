@@ -22,8 +22,8 @@ class Blueprint:
     """The texts of a spec and how it was built. Equal blueprints give equal plans.
 
     `args` is YAML text of the args that the caller set, `plugins` the Python modules that registered what the
-    spec uses. Pickling a module pickles this, never code: the texts are checked again where they are loaded. The code of
-    `guarded` models is bounded, for a trial of a file that nobody has read.
+    spec uses. Pickling a module pickles this, never code: the texts are checked again where they are loaded. The
+    code of `guarded` models is bounded, for a trial of a file that nobody has read.
     """
 
     texts: tuple[tuple[str, str], ...]

@@ -146,7 +146,8 @@ class Collector:
         """The same for a finished diagnostic. Raises ConfnetError when there are too many."""
         self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
         if len(self.found) > MAX_DIAGNOSTICS:
-            last = Diagnostic("too-many-errors", f"there are more than {MAX_DIAGNOSTICS:,} diagnostics", span=diagnostic.span)
+            message = f"there are more than {MAX_DIAGNOSTICS:,} diagnostics"
+            last = Diagnostic("too-many-errors", message, span=diagnostic.span)
             raise ConfnetError([*self.found.values(), last])
 
     def closest(self, word: str, candidates: Iterable[str]) -> str | None:

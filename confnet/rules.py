@@ -72,9 +72,12 @@ class RuleReader:
         if node is None or dtype is None or dtype.startswith(("float", "bfloat", "complex")):
             return dtype
         self.error(
-            "invalid-type", f"a module cannot be converted to `{dtype}`", node.span, names,
+            "invalid-type",
+            f"a module cannot be converted to `{dtype}`",
+            node.span,
+            names,
             help="write a floating-point or complex dtype",
-        )  # fmt: skip
+        )
         return None
 
     def own_rule(self, spec: ModifiersSpec, span: Span, names: Names) -> RulePlan | None:
@@ -113,9 +116,12 @@ class RuleReader:
             return {}
         if not isinstance(node, MappingNode):
             self.error(
-                "invalid-init", "`init` names parameters and their initialisers", node.span, names,
+                "invalid-init",
+                "`init` names parameters and their initialisers",
+                node.span,
+                names,
                 help="write `init: {weight: ..., bias: zeros_}`",
-            )  # fmt: skip
+            )
             return {}
         plans = {self.values.text(key, names): self.tools.init(child) for key, child in node}
         return {name: plan for name, plan in plans.items() if plan is not None}
@@ -215,9 +221,12 @@ class RuleReader:
             return HOOK_KINDS[text]
         if text == "backward":
             self.error(
-                "deprecated-hook", "torch's `backward` hook gives wrong gradients for modules with several operations",
-                spec.kind.span, names, help="write `full_backward`",
-            )  # fmt: skip
+                "deprecated-hook",
+                "torch's `backward` hook gives wrong gradients for modules with several operations",
+                spec.kind.span,
+                names,
+                help="write `full_backward`",
+            )
         else:
             self.unknown("unknown-hook-kind", "kind of hook", spec.kind, HOOK_KINDS, names)
         return None
@@ -228,9 +237,12 @@ class RuleReader:
             if node is not None and key not in kind.options:
                 allowed = ", ".join(f"`{option}`" for option in kind.options)
                 self.error(
-                    "invalid-hook", f"a `{kind.name}` hook has no option `{key}`", node.span, names,
+                    "invalid-hook",
+                    f"a `{kind.name}` hook has no option `{key}`",
+                    node.span,
+                    names,
                     help=f"its options are {allowed}" if allowed else "it has no options",
-                )  # fmt: skip
+                )
         return {
             key: self.values.flag(node, names, False)
             for key, node in given.items()
@@ -240,10 +252,13 @@ class RuleReader:
     def tensor(self, spec: HookSpec, kind: HookKind, names: Names) -> str | None:
         if kind.on_tensor and spec.tensor is None:
             self.error(
-                "invalid-hook", f"a `{kind.name}` hook does not say which tensor it is for", spec.span, names,
+                "invalid-hook",
+                f"a `{kind.name}` hook does not say which tensor it is for",
+                spec.span,
+                names,
                 help="write `tensor: weight`"
                 + (", `tensor: output` or `tensor: input`" if kind.name == "tensor" else ""),
-            )  # fmt: skip
+            )
         if not kind.on_tensor and spec.tensor is not None:
             self.error(
                 "invalid-hook", f"a `{kind.name}` hook belongs to a module, not to a tensor", spec.tensor.span, names
@@ -251,9 +266,12 @@ class RuleReader:
         name = self.values.text(spec.tensor, names) if spec.tensor is not None else None
         if kind.name == "post_accumulate_grad" and name in ("output", "input"):
             self.error(
-                "invalid-hook", f"`{name}` accumulates no gradient", spec.tensor.span, names,
+                "invalid-hook",
+                f"`{name}` accumulates no gradient",
+                spec.tensor.span,
+                names,
                 help="name a parameter, or write `kind: tensor`",
-            )  # fmt: skip
+            )
         return name
 
     def hook_call(self, node: Node, kind: HookKind, with_kwargs: bool, names: Names) -> CallPlan | None:
@@ -264,9 +282,12 @@ class RuleReader:
         builtin = BUILTIN_HOOKS.get(key.text)
         if builtin is not None and kind.name not in builtin.kinds:
             self.error(
-                "invalid-hook", f"`{key.text}` is no hook of kind `{kind.name}`", key.span, names,
+                "invalid-hook",
+                f"`{key.text}` is no hook of kind `{kind.name}`",
+                key.span,
+                names,
                 help="it serves " + ", ".join(f"`{name}`" for name in builtin.kinds),
-            )  # fmt: skip
+            )
             return None
         registered = DEFAULT_REGISTRY.hooks.get(key.text)
         callee: Takes | None = builtin

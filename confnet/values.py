@@ -127,6 +127,9 @@ class Values:
             items = [(self.size(item, names), item.span) for item in node.items]
         else:
             return None
+        if len(items) > MAX_DIMENSIONS:
+            self.error("shape-too-large", f"the shape has {len(items):,} dimensions", node.span, names)
+            return None
         total = 1
         for size, span in items:
             if size is UNKNOWN_VALUE:
@@ -135,9 +138,6 @@ class Values:
                 self.error("invalid-shape", f"a size is an integer of 0 or more, not `{size}`", span, names)
                 return None
             total *= max(size, 1)
-        if len(items) > MAX_DIMENSIONS:
-            self.error("shape-too-large", f"the shape has {len(items):,} dimensions", node.span, names)
-            return None
         if total > MAX_ELEMENTS:
             self.error("shape-too-large", f"the shape has {total:,} elements", node.span, names)
             return None
@@ -175,7 +175,11 @@ class Values:
 def mentioned(texts: Iterable[str], names: Names) -> dict[str, object]:
     """The args and constants in force that code mentions, as far as they are data that code can read."""
     words = set(re.findall(r"[^\W\d]\w*", "\n".join(texts)))
-    return {name: value for name, value in names.table.items() if name in words and (value is UNKNOWN_VALUE or is_plain(value))}
+    return {
+        name: value
+        for name, value in names.table.items()
+        if name in words and (value is UNKNOWN_VALUE or is_plain(value))
+    }
 
 
 def is_plain(value: object) -> bool:

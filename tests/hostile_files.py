@@ -740,7 +740,7 @@ for shape in (
 attack(
     "many dimensions",
     "shape-too-large invalid-shape",
-    HEAD + 'parameters: {p: {shape: "$([1] * 99999)"}}\nforward: return p\n',
+    HEAD + 'parameters: {p: {shape: "$([4611686018427387904] * 99999)"}}\nforward: return p\n',
 )
 attack(
     "large buffer", "shape-too-large", HEAD + f"buffers: {{b: {{shape: [{2**62}, 2], fill: 0}}}}\nforward: return b\n"

@@ -22,6 +22,7 @@ from confnet.catalog.function_groups import CORRECTED_FORMS, CORRECTED_RESULTS, 
 from confnet.catalog.functions import (
     DATA_FILE,
     TENSOR_ATTRIBUTES,
+    ArgumentProblem,
     Function,
     Namespace,
     check_arguments,
@@ -319,7 +320,7 @@ def test_only_what_is_told_to_change_a_tensor_does_so_in_torch_s_schemas() -> No
 # --- check_arguments ------------------------------------------------------------------------------------------------
 
 
-def check(call: str) -> list[tuple[str, str, str, str | None]]:
+def check(call: str) -> list[ArgumentProblem]:
     node = ast.parse(call, mode="eval").body
     assert isinstance(node, ast.Call)
     function = called(node)

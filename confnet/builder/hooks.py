@@ -55,9 +55,16 @@ class Hook:
     """
 
     def __init__(
-        self, plan: HookPlan, blueprint: Blueprint, names: tuple[frozenset[str], frozenset[str]],
-        arguments: tuple[list[Any], dict[str, Any]], constants: Mapping[str, Any], path: str, place: str, label: str,
-    ) -> None:  # fmt: skip
+        self,
+        plan: HookPlan,
+        blueprint: Blueprint,
+        names: tuple[frozenset[str], frozenset[str]],
+        arguments: tuple[list[Any], dict[str, Any]],
+        constants: Mapping[str, Any],
+        path: str,
+        place: str,
+        label: str,
+    ) -> None:
         self.plan, self.blueprint, self.names = plan, blueprint, names
         self.arguments, self.constants = arguments, dict(constants)
         self.namespace = SimpleNamespace(**{attribute_name(name): value for name, value in constants.items()})
@@ -83,7 +90,13 @@ class Hook:
             members, constants = self.names
             inputs = [Input(name, True) for name in self.call_names]
             self.function = function_of(
-                self.blueprint.traced(plan.code), "do", plan.name, inputs, constants, members, guard=self.blueprint.guarded
+                self.blueprint.traced(plan.code),
+                "do",
+                plan.name,
+                inputs,
+                constants,
+                members,
+                guard=self.blueprint.guarded,
             )
         elif plan.call is not None and plan.call.name in BUILTIN_HOOKS:
             self.implementation = IMPLEMENTATIONS[plan.call.name]
@@ -154,9 +167,11 @@ class Hook:
                 if plan.call is not None and plan.call.name == "time":
                     module.register_forward_pre_hook(_Before(self), prepend=True)
                 module.register_forward_hook(
-                    self, prepend=options.get("prepend", False), with_kwargs=options.get("with_kwargs", False),
+                    self,
+                    prepend=options.get("prepend", False),
+                    with_kwargs=options.get("with_kwargs", False),
                     always_call=options.get("always_call", False),
-                )  # fmt: skip
+                )
             case "full_backward_pre":
                 module.register_full_backward_pre_hook(self, prepend=options.get("prepend", False))
             case "full_backward":

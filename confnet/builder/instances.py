@@ -87,8 +87,8 @@ def _extended(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> typ
 def _with_methods(cls: type[nn.Module], rule: RulePlan, blueprint: Blueprint) -> type[nn.Module]:
     functions = {
         method.name: function_of(
-                blueprint.traced(method.code), method.name, cls.__name__, method.inputs, (), guard=blueprint.guarded
-            )
+            blueprint.traced(method.code), method.name, cls.__name__, method.inputs, (), guard=blueprint.guarded
+        )
         for method in rule.methods.values()
     }
     return _make(cls.__name__, cls, functions, _identity_with(cls, rule), "")

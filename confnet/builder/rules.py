@@ -302,10 +302,12 @@ class RuleRunner:
                     )
             if seen.sets and span not in self.lasting:
                 yield Diagnostic(
-                    "rule-overridden", "later rules set every parameter that this rule sets",
-                    span=span, severity="warning",
+                    "rule-overridden",
+                    "later rules set every parameter that this rule sets",
+                    span=span,
+                    severity="warning",
                     help="remove it, or put it after the more general rules",
-                )  # fmt: skip
+                )
 
 
 def initialise_tensor(

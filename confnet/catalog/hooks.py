@@ -39,8 +39,15 @@ class HookKind:
 
 
 _LOAD_PRE: Final = (
-    "module", "state_dict", "prefix", "local_metadata", "strict", "missing_keys", "unexpected_keys", "error_msgs",
-)  # fmt: skip
+    "module",
+    "state_dict",
+    "prefix",
+    "local_metadata",
+    "strict",
+    "missing_keys",
+    "unexpected_keys",
+    "error_msgs",
+)
 
 HOOK_KINDS: Final[Mapping[str, HookKind]] = {
     kind.name: kind

@@ -113,8 +113,14 @@ class BuiltinCalls(Operands):
             return self._lazy(node, name, values, labels, inside)
         if name in ("list", "tuple"):
             item = self.items(first, node.args[0])
-            return Value(flat(ListKind(item.kind)), site, self.held(first), symbolic=symbolic, fresh=name == "list",
-                         nonempty=first.nonempty)  # fmt: skip
+            return Value(
+                flat(ListKind(item.kind)),
+                site,
+                self.held(first),
+                symbolic=symbolic,
+                fresh=name == "list",
+                nonempty=first.nonempty,
+            )
         if name == "range":
             return self._range(node, values, symbolic)
         if name == "len":

@@ -168,8 +168,12 @@ class Calls(BuiltinCalls):
         function = self.find_function(path)
         if function is None:
             self.refused_arguments(node)
-            self.report(node.func, "unknown-function", f"`{path}` is not among the functions that code may call",
-                        self._function_help(path))  # fmt: skip
+            self.report(
+                node.func,
+                "unknown-function",
+                f"`{path}` is not among the functions that code may call",
+                self._function_help(path),
+            )
             return BROKEN
         self._check_arguments(node, function)
         values = self.argument_values(node)

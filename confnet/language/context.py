@@ -34,8 +34,13 @@ STEP_OF_COPIES = 64  # copying so many entries takes as long as one step
 MAX_SUGGESTIONS = 30  # different unknown names in one body: each is compared with every known one
 # Not reported where an instance cannot come: the child may be missing just because the branch is not for it.
 QUIET_IN_DEAD_CODE = {
-    "call-of-none", "expression-error", "missing-member", "not-callable", "not-iterable", "possibly-undefined",
-}  # fmt: skip
+    "call-of-none",
+    "expression-error",
+    "missing-member",
+    "not-callable",
+    "not-iterable",
+    "possibly-undefined",
+}
 MODULE_HELP = "a module can be called, indexed or iterated if it is a container, and compared with None"
 
 Environment = dict[str, Value]

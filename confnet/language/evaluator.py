@@ -75,7 +75,8 @@ class Evaluator:
         if left is not None:
             left[0] -= steps
             if left[0] < 0:
-                raise LanguageError.at(node, "too-much-work", "the expressions of the file take too many steps together")
+                message = "the expressions of the file take too many steps together"
+                raise LanguageError.at(node, "too-much-work", message)
 
     def _guard(self, node: ast.expr, compute: Callable[[], object]) -> object:
         try:

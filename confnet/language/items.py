@@ -259,8 +259,12 @@ class Items(Context):
 
     def _generatorexp(self, node: ast.GeneratorExp) -> Value:
         # A generator that outlives its call would run later, in another environment than the one checked here.
-        self.report(node, "not-allowed-in-code", "a generator can only be the argument of a function such as `sum`",
-                    "write a list: `[... for ... in ...]`")  # fmt: skip
+        self.report(
+            node,
+            "not-allowed-in-code",
+            "a generator can only be the argument of a function such as `sum`",
+            "write a list: `[... for ... in ...]`",
+        )
         return self._listcomp(node)
 
     def generator_argument(self, node: ast.GeneratorExp) -> Value:

@@ -120,7 +120,9 @@ class Forms:
             if key.text in allowed or (layer and is_layer_key(key.text)):
                 continue
             pool = [*allowed, *layer_names()] if layer else allowed
-            guess = _SYNONYMS.get(key.text) if _SYNONYMS.get(key.text) in allowed else self.found.closest(key.text, pool)
+            guess = (
+                _SYNONYMS.get(key.text) if _SYNONYMS.get(key.text) in allowed else self.found.closest(key.text, pool)
+            )
             help = f"did you mean `{guess}`?" if guess else ""
             if key.text in arguments:
                 help = f"an argument of `{arguments_of}` is indented below it"
