@@ -144,6 +144,8 @@ class Collector:
 
     def report(self, diagnostic: Diagnostic) -> None:
         """The same for a finished diagnostic. Raises ConfnetError when there are too many."""
+        if len(self.found) >= MAX_DIAGNOSTICS and diagnostic.severity != "error":
+            return  # a file is not refused for its warnings, however many
         self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
         if len(self.found) > MAX_DIAGNOSTICS:
             message = f"there are more than {MAX_DIAGNOSTICS:,} diagnostics"

@@ -760,7 +760,13 @@ for text in (
         "integer-too-large build-failed",
         HEAD + text + "\n",
     )
-for value in ("torch.ones(2**40).nonzero()", "torch.zeros(10**10).unique()", "torch.ones(2**62)"):
+for value in (
+    "torch.ones(2**40).nonzero()",
+    "torch.zeros(10**10).unique()",
+    "torch.ones(2 * 10**8).nonzero()",
+    "torch.ones(9).nonzero().repeat(10**8, 1)",
+    "torch.ones(2**62)",
+):
     attack(
         f"value {value}",
         "value-too-large invalid-value construction-failed refused too-much-work unknown-function "
@@ -789,9 +795,16 @@ for code in (
     "return len(list(zip(range(10**10), range(10**10))))",
     "return int('9' * 10**10)",
     "for i in torch.ones(10**9):\n  pass\nreturn 1",
+    "x = [1]\nfor i in range(60):\n  x = [*x, *x]\nreturn 1",
+    "x = [1]\nfor i in range(60):\n  x[0:0] = x\nreturn 1",
+    "x = [1]\nfor i in range(60):\n  x = [x, x]\nreturn torch.tensor(x)",
+    "x = [1]\nfor i in range(60):\n  x = [x, x]\nreturn x",
+    "x = [1]\ny = [1]\nfor i in range(60):\n  x = [x, x]\n  y = [y, y]\nreturn float(x == y)",
+    "x = [1]\ny = [1]\nfor i in range(60):\n  x = [x, x]\n  y = [y, y]\nreturn float(x in [y])",
+    "x = [1]\ny = [1]\nfor i in range(60):\n  x = [x, x]\n  y = [y, y]\nreturn float(min([x, y]) is None)",
 ):
     attack(
-        f"code {code[:60]!r}",
+        f"code {code[:200]!r}",
         "code-too-costly expression-error too-much-work not-iterable value-too-large "
         "grows-in-loop list-grows-in-loop invalid-value unknown-function invalid-type list-changes-in-loop refused"
         " refused-by-torch invalid-operand",

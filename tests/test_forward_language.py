@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from confnet.diagnostics import ConfnetError
 from confnet.language.compile import Names, compile_function
 from confnet.language.forward import Scope, check_code, find_cycle, parse_code
 from confnet.language.kinds import NONE, NUMBER, TENSOR, TEXT, UNKNOWN, Kind, ListKind, ModuleKind, Signature, TupleKind
@@ -460,7 +462,8 @@ SLOW: dict[str, str] = {
 @pytest.mark.parametrize("name", SLOW)
 def test_any_body_is_judged_soon(name: str) -> None:
     started = time.process_time()
-    errors(SLOW[name])
+    with contextlib.suppress(ConfnetError):  # more mistakes than anyone reads
+        errors(SLOW[name])
     assert time.process_time() - started < 5  # about one second, on a machine that does nothing else
 
 

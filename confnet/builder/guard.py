@@ -75,6 +75,41 @@ class _Guard(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "range":
             node.func = ast.copy_location(ast.Name("_confnet_range", ast.Load()), node.func)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr == "extend":
+            node.args = [_call("_confnet_counted", argument, [argument]) for argument in node.args]
+        elif ast.unparse(node.func) in _GOES_THROUGH:
+            node.args = [_measured(argument) for argument in node.args]
+        return node
+
+    def visit_List(self, node: ast.List) -> ast.expr:
+        return self.spread(node)
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.expr:
+        return self.spread(node)
+
+    def spread(self, node: ast.List | ast.Tuple) -> ast.expr:
+        self.generic_visit(node)
+        for item in node.elts if isinstance(node.ctx, ast.Load) else ():
+            if isinstance(item, ast.Starred):
+                item.value = _call("_confnet_counted", item.value, [item.value])
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        self.generic_visit(node)
+        if any(isinstance(target, ast.Subscript) for target in node.targets):
+            node.value = _call("_confnet_counted", node.value, [node.value])
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.Return:
+        self.generic_visit(node)
+        if node.value is not None:
+            node.value = _measured(node.value)  # what a buffer's value becomes a tensor of
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.Compare:
+        self.generic_visit(node)
+        node.left = _measured(node.left)
+        node.comparators = [_measured(operand) for operand in node.comparators]
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
@@ -92,6 +127,19 @@ class _Guard(ast.NodeTransformer):
         read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
         value = _call("_confnet_operate", node, [ast.Constant(name), read, node.value])
         return ast.copy_location(ast.Assign([node.target], value), node)
+
+
+# What goes through all that lists in lists hold, which may share so much of each other that there is no end to it.
+_GOES_THROUGH = frozenset({"torch.tensor", "torch.as_tensor", "min", "max"})
+
+
+def _measured(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.Constant):
+        return node
+    if isinstance(node, ast.Starred):
+        node.value = _measured(node.value)
+        return node
+    return _call("_confnet_measured", node, [node])
 
 
 def _call(name: str, place: ast.AST, arguments: list[ast.expr]) -> ast.Call:
@@ -112,6 +160,35 @@ def _iterate(values: Iterable[Any]) -> Iterator[Any]:
             if allowed.steps % 64 == 0 and time.monotonic() > allowed.deadline:
                 raise _too_much("this code takes too long")
         yield value
+
+
+def _counted(values: Any) -> Any:
+    """Values that are about to be copied into a list: each is a step."""
+    if _is_sequence(values):
+        _spend(len(values))
+    return values
+
+
+def _measured_value(value: Any) -> Any:
+    """A value that is about to be gone through, however deep: what lists in lists hold is bounded, shared ones counted
+    each time."""
+    waiting, count = [value], 0
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            count += len(item)
+            if count > MAX_ITEMS:
+                raise _too_much(f"a list holds more than {MAX_ITEMS:,} items, those of its items included")
+            waiting += [part for part in item if isinstance(part, list | tuple)]
+    return value
+
+
+def _spend(steps: int) -> None:
+    allowed = _BUDGET.get()
+    if allowed is not None:
+        allowed.steps -= steps
+        if allowed.steps < 0:
+            raise _too_much("the lists of this code take too many steps")
 
 
 def _range(*arguments: Any) -> range:
@@ -179,4 +256,6 @@ GUARD_NAMES: dict[str, Callable[..., Any]] = {
     "_confnet_iterate": _iterate,
     "_confnet_range": _range,
     "_confnet_operate": _operate,
+    "_confnet_counted": _counted,
+    "_confnet_measured": _measured_value,
 }

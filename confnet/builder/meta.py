@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = ["Recipes", "buffers_without_values", "compute_again", "on_cpu", "on_meta", "only_on_meta"]
 
 _RECIPES = "_confnet_recipes"
+MAX_COMPUTED = 10_000_000
 
 
 def on_meta() -> bool:
@@ -26,9 +29,29 @@ def only_on_meta(error: BaseException) -> bool:
 
 @contextmanager
 def on_cpu() -> Iterator[None]:
-    """Compute real values for a while, with random numbers that nobody misses afterwards."""
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+    """Compute real values for a while, with random numbers that nobody misses afterwards; RuntimeError where they are
+    too large for that."""
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]), _Small():
         yield
+
+
+class _Small(TorchDispatchMode):
+    """Asks of every operation how large its result is, before it is computed."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        twins, named_twins = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), (args, named))
+        if "device" in named_twins:
+            named_twins["device"] = torch.device("meta")
+        made: list[Any] = []
+        with suppress(Exception):  # what cannot be asked is no larger than what is there already
+            made = tree_leaves(func(*twins, **named_twins))
+        size = sum(tensor.numel() for tensor in made if isinstance(tensor, torch.Tensor))
+        if size > MAX_COMPUTED:
+            raise RuntimeError(f"{size:,} elements are too many to be computed while a file is checked")
+        return func(*args, **named)
 
 
 class Recipes:

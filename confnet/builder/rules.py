@@ -24,7 +24,6 @@ from confnet.plan import CallPlan, InitPlan, RulePlan
 
 __all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "convert", "init_report", "initialise_tensor", "refused"]
 
-
 ORIGINS = "_confnet_inits"
 _NOTES = "_confnet_inits_so_far"
 

@@ -261,7 +261,8 @@ def _contract(
         if not first.output or owner is not runner.built.module
         else (None, [])
     )
-    message, code, place = _contract_message(first), "contract-mismatch", first.contract.span
+    message, place = _contract_message(first), first.contract.span
+    fixed = False
     notes: list[Note] = []
     if first.shape is not None:
         shapes = [error.shape for error in errors if error.shape is not None]
@@ -278,12 +279,12 @@ def _contract(
             promise = f"its contract says {known} for dimension {first.size}"
             message = f"the {what} `{first.contract.name}` of `{label}` is `{text}`, and {promise}"
             place = size.span
-            if _is_fixed(errors, first, size.symbols):
-                code = "fixed-size"
+            fixed = _is_fixed(errors, first, size.symbols)
             if size.symbols:
                 notes.append(_proof(errors, outcomes, first.size))
         else:
             message = f"{message} (`{text}` is {side})"
+    code = "fixed-size" if fixed else "contract-mismatch"
     if shown is not None:
         notes.insert(0, Note(f"the contract of `{label}`", place))
         return Diagnostic(code, message, span=shown.span, notes=(*notes, *chain(around)))

@@ -207,7 +207,8 @@ def _of_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Se
 
 def _bounded_above(start: int, at: Callable[[int], dict[str, int]], good: Callable[[int], bool]) -> Domain | None:
     """The domain of a symbol whose size cannot grow: what is below, if anything."""
-    step = next((by for by in range(1, MAX_STEP + 1) if start - by >= SMALLEST and good(start - by)), None)
+    steps = range(1, MAX_STEP + 1)
+    step = next((by for by in steps if good(start + by) or (start - by >= SMALLEST and good(start - by))), None)
     if step is None:
         return None
     high = start + step if good(start + step) else start

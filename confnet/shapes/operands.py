@@ -195,9 +195,30 @@ def _adaptive(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> No
         raise OperandError("no size but the batch may be 0")
 
 
+def _spatial(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """A convolution over nothing; on meta it passes where padding is wide enough."""
+    _operands(name, args, kwargs)
+    image = next(iter(tensors_in(args[:1])), None)
+    if image is not None and 0 in image.shape[-int(name[-2]) :]:
+        raise OperandError("no size of the space may be 0")
+
+
+def _extremes(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """The largest of nothing; on meta it passes."""
+    _operands(name, args, kwargs)
+    first = next(iter(tensors_in(args[:1])), None)
+    if first is None or len(tensors_in(args)) > 1:
+        return
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    if dim is None and not first.numel():
+        raise OperandError("it needs at least one element")
+    if type(dim) is int and -first.dim() <= dim < first.dim() and not first.shape[dim]:
+        raise OperandError(f"it needs at least one element in dimension {dim}")
+
+
 def _transposed(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """A transposed convolution of other channels than its weight has; on meta they pass."""
-    _operands(name, args, kwargs)
+    _spatial(name, args, kwargs)
     tensors = tensors_in(args[:2])
     if len(tensors) < 2:
         return
@@ -210,6 +231,9 @@ def _transposed(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 _CHECKS: dict[str, Callable[[str, tuple[Any, ...], Mapping[str, Any]], None]] = {
     **dict.fromkeys(_ONE_DTYPE | _NOT_BOOL | _FLOATING, _operands),
     **dict.fromkeys(_CELLS, _cell),
+    **{f"conv{n}d": _spatial for n in (1, 2, 3)},
+    **dict.fromkeys(("max", "min", "median"), _extremes),
+    "interpolate": _adaptive,
     **{f"adaptive_{kind}_pool{n}d": _adaptive for kind in ("avg", "max") for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _transposed for n in (1, 2, 3)},
     "multi_head_attention_forward": _attention,
