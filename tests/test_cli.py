@@ -626,3 +626,11 @@ def test_the_recipes_run_commands_that_there_are(models: Path, name: str) -> Non
     result = run(*arguments)
     assert (result.exit_code, result.stderr) == (1, "")
     assert "unknown-argument" in result.stdout
+
+
+def test_max_parameters(folder: Path) -> None:
+    assert run("validate", "good.yaml", "--max-parameters", "200").exit_code == 0
+    result = run("validate", "good.yaml", "--max-parameters", "10")
+    assert result.exit_code == 1
+    assert "error[too-many-parameters]" in result.output
+    assert run("validate", "good.yaml", "--max-parameters", "-1").exit_code == 2

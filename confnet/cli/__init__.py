@@ -77,6 +77,9 @@ def commands() -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @common_options
 @format_option("text", "json", "sarif", "github")
+@click.option(
+    "--max-parameters", type=click.IntRange(min=0), metavar="N", help="Refuse a model with more than N parameters."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing for a file without diagnostics.")
 @click.option("--shapes/--no-shapes", default=None, help="Print the shape of every value; or do not check shapes.")
 def validate(
@@ -85,6 +88,7 @@ def validate(
     variant: str | None,
     root: str | None,
     form: str,
+    max_parameters: int | None,
     quiet: bool,
     shapes: bool | None,
 ) -> None:
@@ -101,13 +105,12 @@ def validate(
     Exits with 0 if all files are fine, with 1 if any has an error.
     """
     from confnet import api
+    from confnet.limits import Limits
 
     names = _files(files, quiet)
-    check = shapes is not False
-    reports = {
-        _shown(name): api.validate(_source(name), variant=variant, root=root, args=settings, shapes=check)
-        for name in names
-    }
+    options: dict[str, Any] = {"variant": variant, "root": root, "args": settings, "shapes": shapes is not False}
+    options["limits"] = Limits(parameters=max_parameters)
+    reports = {_shown(name): api.validate(_source(name), **options) for name in names}
     # A file included by several is reported once.
     found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
     ok = all(report.ok for report in reports.values())

@@ -243,8 +243,11 @@ class Trial:
                 if size.text in size.symbols:
                     shown.append(size.text)
                     continue
-                values = [evaluated(size, point) for point in forms.points]
-                form = forms.find([value for value in values if value is not None])
+                values = [value for point in forms.points if (value := evaluated(size, point)) is not None]
+                if len(values) < len(forms.points):  # `_`: of any size
+                    shown.append("_")
+                    continue
+                form = forms.find(values)
                 shown.append("_" if size.value is None else size.text if form is None else form.size)
             yield ValueShape(contract.name, tuple(shown), contract.dtype or "float32", contract.span)
 
