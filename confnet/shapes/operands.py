@@ -203,6 +203,14 @@ def _spatial(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Non
         raise OperandError("no size of the space may be 0")
 
 
+def _unshuffled(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """An image that cannot be divided; on meta an empty one passes."""
+    image = next(iter(tensors_in(args[:1])), None)
+    factor = args[1] if len(args) > 1 else kwargs.get("downscale_factor")
+    if image is not None and type(factor) is int and factor > 0 and any(size % factor for size in image.shape[-2:]):
+        raise OperandError(f"height and width are no multiples of {factor}")
+
+
 def _extremes(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """The largest of nothing; on meta it passes."""
     _operands(name, args, kwargs)
@@ -234,6 +242,7 @@ _CHECKS: dict[str, Callable[[str, tuple[Any, ...], Mapping[str, Any]], None]] = 
     **{f"conv{n}d": _spatial for n in (1, 2, 3)},
     **dict.fromkeys(("max", "min", "median"), _extremes),
     "interpolate": _adaptive,
+    "pixel_unshuffle": _unshuffled,
     **{f"adaptive_{kind}_pool{n}d": _adaptive for kind in ("avg", "max") for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _transposed for n in (1, 2, 3)},
     "multi_head_attention_forward": _attention,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from confnet.diagnostics import Span
+from confnet.plan import Contract
 
-__all__ = ["Condition", "ShapeReport", "ValueShape"]
+__all__ = ["Condition", "ShapeReport", "ValueShape", "output_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,13 @@ class ShapeReport:
         sides = [", ".join(map(str, side)) or "nothing" for side in (self.inputs, self.outputs)]
         needs = " and ".join(condition.text for condition in self.conditions)
         return " -> ".join(sides) + (f" where {needs}" if needs else "")
+
+
+def output_name(name: str, contract: Contract) -> str:
+    """The name that the contract gives to an output; `output` where it gives none."""
+    outputs = contract.outputs or ()
+    if len(outputs) == 1:
+        return outputs[0].name if name in ("", f"[{outputs[0].name!r}]") else outputs[0].name + name
+    by_place: Mapping[str, str] = {f"[{place}]": item.name for place, item in enumerate(outputs)}
+    by_key = {f"[{item.name!r}]": item.name for item in outputs}
+    return by_place.get(name) or by_key.get(name) or f"output{name}"

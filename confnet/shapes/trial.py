@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from confnet.diagnostics import Diagnostic, Note, Span
-from confnet.plan import Contract, Plan
+from confnet.plan import Plan
 from confnet.shapes.cases import Case
 from confnet.shapes.diagnose import at_point, diagnose, summary_of, unfollowed
 from confnet.shapes.domains import BEYOND, FAR, Domains, explore, first_points
 from confnet.shapes.forms import Form, Forms, Point
 from confnet.shapes.matching import evaluated
 from confnet.shapes.operands import tensors_in
-from confnet.shapes.report import Condition, ShapeReport, ValueShape
+from confnet.shapes.report import Condition, ShapeReport, ValueShape, output_name
 from confnet.shapes.runs import Outcome, Runner, Value
 
 __all__ = ["Trial"]
@@ -79,13 +79,17 @@ class Trial:
     # --- a point that works ---------------------------------------------------------------------------------------
 
     def base(self) -> Outcome:
-        """The first run that works."""
+        """The first run that works, and has something left in every tensor if that can be."""
         failed: list[Outcome] = []
+        emptied: Outcome | None = None
         hints: list[int] = []
         for point in first_points(self.case.symbols, hints):
             outcome = self.run(point)
             if outcome.failure is None:
-                return outcome
+                if not any(0 in value.shape for value in (*outcome.values, *outcome.outputs)):
+                    return outcome
+                emptied = emptied or outcome
+                continue
             if self.case.keyed and isinstance(outcome.failure.error, KeyError):
                 raise _Stop(None)  # a text that names nothing here
             failed.append(outcome)
@@ -93,6 +97,8 @@ class Trial:
                 hints += self.hints(outcome)
             if not self.case.symbols or (len(failed) >= ALIKE + len(hints) and self.alike(failed)):
                 break
+        if emptied is not None:
+            return emptied
         raise _Stop(self.unchecked("the forward fails"), self.diagnosis(self.furthest(failed), training=True))
 
     def alike(self, failed: Sequence[Outcome]) -> bool:
@@ -228,7 +234,7 @@ class Trial:
         inputs = tuple(self.inputs(forms))
         values = tuple(self.shapes(outcomes, [outcome.values for outcome in outcomes], forms))
         outputs = tuple(
-            replace(shape, name=_output_name(shape.name, contract))
+            replace(shape, name=output_name(shape.name, contract))
             for shape in self.shapes(outcomes, [outcome.outputs for outcome in outcomes], forms)
         )
         conditions = (*self.conditions(domains), *self.after_the_first(domains))
@@ -377,16 +383,6 @@ def _vectors(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
 
 def _named(outputs: Iterable[Value]) -> Iterator[Value]:
     return (replace(value, name=f"return{value.name}") for value in outputs)
-
-
-def _output_name(name: str, contract: Contract) -> str:
-    """The name that the contract gives to an output; `output` where it gives none."""
-    outputs = contract.outputs or ()
-    if len(outputs) == 1:
-        return outputs[0].name if name in ("", f"[{outputs[0].name!r}]") else outputs[0].name + name
-    by_place: Mapping[str, str] = {f"[{place}]": item.name for place, item in enumerate(outputs)}
-    by_key = {f"[{item.name!r}]": item.name for item in outputs}
-    return by_place.get(name) or by_key.get(name) or f"output{name}"
 
 
 def _the_output(name: str) -> str:
