@@ -61,11 +61,14 @@ def assert_same_state(built: nn.Module, reference: nn.Module) -> None:
     assert [name for name, _ in built.named_buffers()] == [name for name, _ in reference.named_buffers()]
 
 
-def assert_equal(built: nn.Module, reference: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Equal results, gradients, and buffers after the call."""
+Ran = tuple[Any, dict[str, Tensor | None]]
+"""A result, and gradients by name."""
+
+
+def assert_same_run(ran: Ran, expected: Ran) -> None:
+    """Equal results and gradients, of the same types and under the same names in the same order."""
     close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
-    result, gradients = run(built, inputs)
-    wanted, wanted_gradients = run(reference, inputs)
+    (result, gradients), (wanted, wanted_gradients) = ran, expected
     assert type(result) is type(wanted)
     if isinstance(wanted, dict):
         assert list(result) == list(wanted)
@@ -75,4 +78,9 @@ def assert_equal(built: nn.Module, reference: nn.Module, inputs: tuple[Any, ...]
         assert (gradient is None) == (gradients[name] is None), name
         if gradient is not None:
             close(gradients[name], gradient, msg=partial("gradient of {}: {}".format, name))
-    close(dict(built.named_buffers()), dict(reference.named_buffers()))
+
+
+def assert_equal(built: nn.Module, reference: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Equal results, gradients, and buffers after the call."""
+    assert_same_run(run(built, inputs), run(reference, inputs))
+    torch.testing.assert_close(dict(built.named_buffers()), dict(reference.named_buffers()), rtol=1e-5, atol=1e-5)

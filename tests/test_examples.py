@@ -14,7 +14,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 import confnet
+from tests.oracle import assert_same_run, disturb, leaves
 from tests.references.autoencoder import Autoencoder
 from tests.references.gpt2 import gpt2
 from tests.references.inception_block import Inception
@@ -193,19 +194,6 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def leaves(value: Any) -> Iterator[Tensor]:
-    """The tensors of a result, in order; of a dict by its keys."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for key in value:
-            yield from leaves(value[key])
-    else:
-        assert isinstance(value, tuple | list), f"a result of type {type(value)}"
-        for item in value:
-            yield from leaves(item)
-
-
 def fresh(inputs: tuple[Any, ...], dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
     """Copies of the inputs, to be differentiated where that is possible."""
     return tuple(
@@ -218,18 +206,6 @@ def fresh(inputs: tuple[Any, ...], dtype: torch.dtype = torch.float32) -> tuple[
 
 def shapes(model: nn.Module) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
     return [(name, tuple(value.shape), value.dtype) for name, value in model.state_dict().items()]
-
-
-@torch.no_grad()
-def disturb(model: nn.Module) -> None:
-    """Give every weight and statistic a value of its own, so that no wrong wire hides behind zeros and ones."""
-    for parameter in model.parameters():
-        parameter.add_(0.1 * torch.randn_like(parameter))
-    for name, buffer in model.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 1.5)
-        elif name.endswith("running_mean"):
-            buffer.normal_(0, 0.1)
 
 
 def pair(build: Callable[[], nn.Module], reference: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
@@ -259,19 +235,8 @@ def run(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, dict[str, Tenso
 
 def assert_equal(built: nn.Module, reference: nn.Module, inputs: tuple[Any, ...]) -> None:
     """Equal results, gradients, and buffers after the call (the running statistics)."""
-    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
-    result, gradients = run(built, inputs)
-    wanted, wanted_gradients = run(reference, inputs)
-    assert type(result) is type(wanted)
-    if isinstance(wanted, dict):
-        assert list(result) == list(wanted)
-    close(list(leaves(result)), list(leaves(wanted)))
-    assert list(gradients) == list(wanted_gradients)
-    for name, gradient in wanted_gradients.items():
-        assert (gradient is None) == (gradients[name] is None), name
-        if gradient is not None:
-            close(gradients[name], gradient, msg=partial("gradient of {}: {}".format, name))
-    close(built.state_dict(), reference.state_dict())
+    assert_same_run(run(built, inputs), run(reference, inputs))
+    torch.testing.assert_close(built.state_dict(), reference.state_dict(), rtol=1e-5, atol=1e-5)
 
 
 # --- the oracles --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import copy
 import dis
 import keyword
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 
@@ -16,7 +16,7 @@ from confnet.language.code import Code
 from confnet.language.names import BUILTINS, NAMESPACES, attribute_name, local_names, target_names
 from confnet.language.scope import ParsedCode
 
-__all__ = ["CompiledFunction", "Names", "compile_function", "compile_functions", "make_function"]
+__all__ = ["CompiledFunction", "Names", "compile_function", "make_function"]
 
 InputSpec = tuple[str, bool, object]
 
@@ -180,20 +180,6 @@ def compile_function(
     _refuse_globals(code, names.functions)
     code = code.replace(co_qualname=f"{class_name}.{name}" if class_name else name)
     return CompiledFunction(code, tuple(_frozen(default) for _, required, default in inputs if not required))
-
-
-def compile_functions(
-    bodies: Mapping[str, tuple[ParsedCode, Sequence[InputSpec]]],
-    names: Names,
-    *,
-    class_name: str,
-    source_lines: Sequence[str] = (),
-) -> dict[str, CompiledFunction]:
-    """Compile the forward and the methods of a definition, by name."""
-    return {
-        name: compile_function(parsed, name, inputs, names, class_name=class_name, source_lines=source_lines)
-        for name, (parsed, inputs) in bodies.items()
-    }
 
 
 def _refuse_globals(code: CodeType, functions: Collection[str] | None) -> None:
