@@ -1,0 +1,57 @@
+"""Mamba, with the plain scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import MambaConfig, MambaForCausalLM
+from transformers.models.mamba import modeling_mamba as mamba
+
+from tests.zoo.harness import Architecture, Config
+
+_TIED = {"vocab_size": 30, "hidden_size": 8, "state_size": 3, "num_hidden_layers": 2}
+_UNTIED = {
+    "vocab_size": 30,
+    "hidden_size": 6,
+    "state_size": 4,
+    "num_hidden_layers": 1,
+    "expand": 3,
+    "conv_kernel": 2,
+    "time_step_rank": 2,
+    "layer_norm_epsilon": 1e-3,
+    "use_bias": True,
+    "use_conv_bias": False,
+    "residual_in_fp32": False,
+    "tie_word_embeddings": False,
+}
+
+
+def _reference(**args: Any) -> MambaForCausalLM:
+    return MambaForCausalLM(MambaConfig(**args, use_cache=False))
+
+
+def _tokens() -> dict[str, Any]:
+    return {"input_ids": torch.randint(0, 30, (2, 6))}
+
+
+ARCHITECTURE = Architecture(
+    title="Mamba",
+    file="mamba.yaml",
+    reference="transformers MambaForCausalLM",
+    python=(
+        mamba.causal_conv1d_fn,
+        mamba.mamba_selective_scan,
+        mamba.MambaMixer,
+        mamba.MambaRMSNorm,
+        mamba.MambaBlock,
+        mamba.MambaPreTrainedModel,
+        mamba.MambaModel,
+        mamba.MambaForCausalLM,
+    ),
+    configs=(
+        Config(args=_TIED, reference=lambda: _reference(**_TIED), inputs=_tokens),
+        Config(args=_UNTIED, reference=lambda: _reference(**_UNTIED), inputs=_tokens),
+    ),
+    answer=lambda result: result.logits,
+)
