@@ -45,6 +45,7 @@ def test_compiles_to_one_graph(architecture: Architecture) -> None:
     torch.testing.assert_close(compiled(**inputs), model(**inputs))
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.*_flat_weights")  # torch's own, about any LSTM
 @each
 def test_exports(architecture: Architecture) -> None:
     if architecture.not_exported:

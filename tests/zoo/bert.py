@@ -12,9 +12,7 @@ from tests.zoo.harness import Architecture, Config
 
 
 def _config(args: dict[str, Any]) -> BertConfig:
-    return BertConfig(
-        **args, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager"
-    )
+    return BertConfig(**args, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager")
 
 
 def _tokens() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from transformers.models.resnet import modeling_resnet as resnet
 
 from tests.zoo.harness import Architecture, Config
 
-BACKBONE: dict[str, Any] = {"embedding_size": 4, "hidden_sizes": [8, 12, 16], "depths": [1, 2, 1]}
+BACKBONE: dict[str, Any] = {"embedding_size": 4, "hidden_sizes": [8, 12], "depths": [2, 1]}
 SMALL: dict[str, Any] = {
     "num_queries": 5,
     "d_model": 16,
@@ -30,7 +30,7 @@ LEARNED: dict[str, Any] = SMALL | {
     "num_channels": 1,
     "d_model": 8,
     "encoder_layers": 1,
-    "decoder_layers": 3,
+    "decoder_layers": 2,
     "decoder_attention_heads": 8,
     "dropout": 0.1,
     "activation_dropout": 0.2,

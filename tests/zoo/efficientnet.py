@@ -1,4 +1,4 @@
-"""EfficientNet against transformers: all stages at a small width, and few of them with the other options."""
+"""EfficientNet against transformers: few stages with the other options, and all of them at a small width."""
 
 from __future__ import annotations
 
@@ -44,18 +44,6 @@ ARCHITECTURE = Architecture(
     ),
     configs=(
         _config(
-            "b1",
-            hidden_dim=128,
-            hidden_act="SiLU",
-            width_coefficient=0.1,
-            depth_coefficient=0.4,
-            depth_divisor=2,
-            depthwise_padding=[1],
-            dropout_rate=0.0,
-            drop_connect_rate=0.0,
-            num_labels=5,
-        ),
-        _config(
             "b0",
             hidden_dim=64,
             hidden_act="ReLU",
@@ -74,6 +62,18 @@ ARCHITECTURE = Architecture(
             drop_connect_rate=0.4,
             dropout_rate=0.3,
             num_labels=3,
+        ),
+        _config(
+            "b1",
+            hidden_dim=128,
+            hidden_act="SiLU",
+            width_coefficient=0.1,
+            depth_coefficient=0.4,
+            depth_divisor=2,
+            depthwise_padding=[1],
+            dropout_rate=0.0,
+            drop_connect_rate=0.0,
+            num_labels=5,
         ),
     ),
     answer=lambda result: result.logits,

@@ -10,8 +10,11 @@ from transformers.models.mamba import modeling_mamba as mamba
 
 from tests.zoo.harness import Architecture, Config
 
-_TIED = {"vocab_size": 30, "hidden_size": 8, "state_size": 3, "num_hidden_layers": 2}
+# With the published ones so small a model hardly depends on its recurrence.
+_LARGE_STEPS = {"initializer_range": 0.5, "time_step_min": 0.3, "time_step_max": 1.0}
+_TIED = {**_LARGE_STEPS, "vocab_size": 30, "hidden_size": 8, "state_size": 3, "num_hidden_layers": 2}
 _UNTIED = {
+    **_LARGE_STEPS,
     "vocab_size": 30,
     "hidden_size": 6,
     "state_size": 4,

@@ -15,9 +15,7 @@ def _config(variant: str, hidden_act: str, **options: Any) -> Config:
     """`hidden_act` is our module; transformers has its name in lower case."""
     return Config(
         args=options | {"hidden_act": hidden_act},
-        reference=lambda: original.ResNetForImageClassification(
-            ResNetConfig(**options, hidden_act=hidden_act.lower())
-        ),
+        reference=lambda: original.ResNetForImageClassification(ResNetConfig(**options, hidden_act=hidden_act.lower())),
         inputs=lambda: {"pixel_values": torch.randn(2, 3, 32, 24)},
         variant=variant,
     )

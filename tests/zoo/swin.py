@@ -12,11 +12,11 @@ from transformers.models.swin import modeling_swin as swin
 from tests.zoo.harness import Architecture, Config
 
 SMALL: dict[str, Any] = {
-    "image_size": 24,
+    "image_size": 12,
     "patch_size": 2,
     "embed_dim": 4,
-    "depths": [2, 2, 1],
-    "num_heads": [1, 2, 4],
+    "depths": [2, 2],
+    "num_heads": [1, 2],
     "window_size": 3,
     "mlp_ratio": 2.0,
     "drop_path_rate": 0.0,
@@ -73,7 +73,7 @@ ARCHITECTURE = Architecture(
         Config(
             SMALL,
             lambda: SwinForImageClassification(_config(SMALL)),
-            lambda: {"pixel_values": torch.randn(2, 3, 24, 24)},
+            lambda: {"pixel_values": torch.randn(2, 3, 12, 12)},
         ),
         Config(PADDED, lambda: Interpolating(_config(PADDED)), lambda: {"pixel_values": torch.randn(4, 1, 22, 18)}),
     ),

@@ -45,7 +45,7 @@ class ResnetBlock(nn.Module):
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         if self.nin_shortcut is not None:
             x = self.nin_shortcut(x)
-        return x + h
+        return cast(Tensor, x + h)
 
 
 class AttnBlock(nn.Module):
