@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
-from typing import Any
 
 import pytest
-import torch
 
 import confnet
 import tests.zoo
-from tests.zoo.harness import ZOO, Architecture, compare, twins
+from tests.zoo.harness import ZOO, Architecture, compare, compiles, exports
+from tests.zoo.page import PAGE, facts, measure, read_facts, write_table
 
 ARCHITECTURES: list[Architecture] = [
     importlib.import_module(f"tests.zoo.{found.name}").ARCHITECTURE
     for found in pkgutil.iter_modules(tests.zoo.__path__)
-    if found.name != "harness"
+    if found.name not in ("harness", "page")
 ]
 each = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda found: found.file.removesuffix(".yaml"))
 
@@ -36,13 +36,7 @@ def test_equal_to_the_reference(architecture: Architecture, config: int) -> None
 def test_compiles_to_one_graph(architecture: Architecture) -> None:
     if architecture.not_compiled:
         pytest.skip(architecture.not_compiled)
-    torch._dynamo.reset()
-    config = architecture.configs[0]
-    model, _ = twins(architecture, config)
-    torch.manual_seed(1)
-    inputs = config.inputs()
-    compiled: Any = torch.compile(model.eval(), backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(**inputs), model(**inputs))
+    compiles(architecture)
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.*_flat_weights")  # torch's own, about any LSTM
@@ -50,12 +44,7 @@ def test_compiles_to_one_graph(architecture: Architecture) -> None:
 def test_exports(architecture: Architecture) -> None:
     if architecture.not_exported:
         pytest.skip(architecture.not_exported)
-    config = architecture.configs[0]
-    model, _ = twins(architecture, config)
-    torch.manual_seed(1)
-    inputs = config.inputs()
-    exported = torch.export.export(model.eval(), (), kwargs=inputs)
-    torch.testing.assert_close(exported.module()(**inputs), model(**inputs))
+    exports(architecture)
 
 
 @each
@@ -65,3 +54,14 @@ def test_valid_with_shapes(architecture: Architecture) -> None:
     assert report.ok, str(report)
     assert not report.diagnostics, str(report)
     assert all(shapes.checked for shapes in report.shapes), str(report.shapes)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.*_flat_weights")
+def test_the_page_tells_the_facts() -> None:
+    """`CONFNET_UPDATE_ZOO=1 pytest -n 0 tests/test_zoo.py -k page` measures the table of docs/zoo.md anew."""
+    if os.environ.get("CONFNET_UPDATE_ZOO"):
+        write_table([measure(architecture) for architecture in ARCHITECTURES])
+    told = read_facts(PAGE.read_text())
+    assert sorted(told) == sorted(architecture.title for architecture in ARCHITECTURES)
+    for architecture in ARCHITECTURES:
+        assert told[architecture.title] == facts(architecture)

@@ -26,7 +26,7 @@ def _config(variant: str, hidden_act: str, **options: Any) -> Config:
 ARCHITECTURE = Architecture(
     title="ConvNeXt",
     file="convnext.yaml",
-    reference="transformers.ConvNextForImageClassification",
+    reference="transformers ConvNextForImageClassification",
     python=(
         original.ConvNextLayerNorm,
         original.ConvNextEmbeddings,

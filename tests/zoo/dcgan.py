@@ -15,7 +15,7 @@ NORMALISED: dict[str, Any] = {"image_size": 16, "ndf": 4, "nc": 3, "spectral_nor
 ARCHITECTURE = Architecture(
     title="DCGAN, spectral norm",
     file="dcgan.yaml",
-    reference="pytorch/examples dcgan (twin)",
+    reference="twin, after pytorch/examples",
     python=(weights_init, Generator, Discriminator, DCGAN),
     configs=(
         Config(SMALL, lambda: DCGAN(**SMALL), lambda: {"noise": torch.randn(3, 5, 1, 1)}),

@@ -39,7 +39,7 @@ def _noisy(channels: int) -> dict[str, Any]:
 ARCHITECTURE = Architecture(
     title="Diffusion U-Net (DDPM)",
     file="ddpm.yaml",
-    reference="hand-written, with the names of the DDIM repository",
+    reference="twin, names of the DDIM repository",
     python=(
         ddpm.time_embedding,
         ddpm.conv1x1,

@@ -22,7 +22,7 @@ def _config(variant: str, **options: Any) -> Config:
 ARCHITECTURE = Architecture(
     title="DenseNet",
     file="densenet.yaml",
-    reference="torchvision.models.densenet (twin)",
+    reference="twin, names of torchvision",
     python=(_DenseLayer, _DenseBlock, _Transition, DenseNet),
     configs=(
         _config("densenet121", growth_rate=3, block_config=(2, 3, 1), num_init_features=5, bn_size=2, num_classes=5),

@@ -26,7 +26,7 @@ def _config(variant: str, hidden_dim: int, hidden_act: str, **options: Any) -> C
 ARCHITECTURE = Architecture(
     title="EfficientNet",
     file="efficientnet.yaml",
-    reference="transformers.EfficientNetForImageClassification",
+    reference="transformers EfficientNetForImageClassification",
     python=(
         original.round_filters,
         original.correct_pad,

@@ -28,7 +28,7 @@ def _config(**options: Any) -> Config:
 ARCHITECTURE = Architecture(
     title="GoogLeNet",
     file="googlenet.yaml",
-    reference="torchvision.models.googlenet (twin)",
+    reference="twin, names of torchvision",
     python=(BasicConv2d, Inception, InceptionAux, GoogLeNet),
     configs=(
         _config(dropout=0.0, dropout_aux=0.0),

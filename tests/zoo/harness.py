@@ -16,7 +16,18 @@ from torch import Tensor, nn
 import confnet
 from tests.oracle import disturb, leaves
 
-__all__ = ["ZOO", "Architecture", "Comparison", "Config", "compare", "lines_of_python", "lines_of_yaml", "twins"]
+__all__ = [
+    "ZOO",
+    "Architecture",
+    "Comparison",
+    "Config",
+    "compare",
+    "compiles",
+    "exports",
+    "lines_of_python",
+    "lines_of_yaml",
+    "twins",
+]
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
 
@@ -90,9 +101,10 @@ def compare(architecture: Architecture, config: Config) -> Comparison:
         outputs = max(outputs, _difference(result, wanted, "output"))
         assert list(found) == list(expected)
         for name, gradient in expected.items():
-            assert (gradient is None) == (found[name] is None), f"gradient of {name}"
-            if gradient is not None:
-                gradients = max(gradients, _difference([found[name]], [gradient], f"gradient of {name}"))
+            mine = found[name]
+            assert (gradient is None) == (mine is None), f"gradient of {name}"
+            if gradient is not None and mine is not None:
+                gradients = max(gradients, _difference([mine], [gradient], f"gradient of {name}"))
         buffers = dict(reference.named_buffers())
         for name, buffer in built.named_buffers():
             if name in buffers:  # non-persistent buffers may be the file's own
@@ -109,9 +121,7 @@ def _run(
     }
     result = list(leaves(answer(model(**values))))
     generator = torch.Generator().manual_seed(3)
-    parts = [
-        (leaf * torch.randn(leaf.shape, generator=generator)).sum() for leaf in result if leaf.requires_grad
-    ]
+    parts = [(leaf * torch.randn(leaf.shape, generator=generator)).sum() for leaf in result if leaf.requires_grad]
     assert parts, "an output that depends on no parameter"
     model.zero_grad()
     sum(parts, torch.zeros(())).backward()  # type: ignore[no-untyped-call]
@@ -129,6 +139,28 @@ def _difference(result: list[Tensor], wanted: list[Tensor], what: str) -> float:
         if mine.numel():
             largest = max(largest, float((mine.detach().double() - theirs.detach().double()).abs().max()))
     return largest
+
+
+def compiles(architecture: Architecture) -> None:
+    """One graph for the whole model, which gives the same result; AssertionError or torch's own where not."""
+    torch._dynamo.reset()
+    model, inputs = _ready(architecture)
+    compiled: Any = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(**inputs), model(**inputs))
+
+
+def exports(architecture: Architecture) -> None:
+    """An exported program, which gives the same result; AssertionError or torch's own where not."""
+    model, inputs = _ready(architecture)
+    exported = torch.export.export(model, (), kwargs=inputs)
+    torch.testing.assert_close(exported.module()(**inputs), model(**inputs))
+
+
+def _ready(architecture: Architecture) -> tuple[nn.Module, dict[str, Any]]:
+    """The first config in eval mode, and arguments for it."""
+    model, _ = twins(architecture, architecture.configs[0])
+    torch.manual_seed(1)
+    return model.eval(), architecture.configs[0].inputs()
 
 
 def lines_of_yaml(path: Path) -> int:

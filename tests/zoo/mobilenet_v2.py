@@ -26,7 +26,7 @@ def _config(variant: str, hidden_act: str, size: tuple[int, int], **options: Any
 ARCHITECTURE = Architecture(
     title="MobileNetV2",
     file="mobilenet_v2.yaml",
-    reference="transformers.MobileNetV2ForImageClassification",
+    reference="transformers MobileNetV2ForImageClassification",
     python=(
         original.make_divisible,
         original.apply_depth_multiplier,

@@ -24,7 +24,7 @@ def _config(variant: str, hidden_act: str, **options: Any) -> Config:
 ARCHITECTURE = Architecture(
     title="RegNet",
     file="regnet.yaml",
-    reference="transformers.RegNetForImageClassification",
+    reference="transformers RegNetForImageClassification",
     python=(
         original.RegNetConvLayer,
         original.RegNetEmbeddings,

@@ -24,7 +24,7 @@ def _config(variant: str, hidden_act: str, **options: Any) -> Config:
 ARCHITECTURE = Architecture(
     title="ResNet",
     file="resnet.yaml",
-    reference="transformers.ResNetForImageClassification",
+    reference="transformers ResNetForImageClassification",
     python=(
         original.ResNetConvLayer,
         original.ResNetEmbeddings,

@@ -29,7 +29,7 @@ def _texts(padding: int) -> dict[str, Any]:
 ARCHITECTURE = Architecture(
     title="LSTM sequence-to-sequence with attention",
     file="seq2seq.yaml",
-    reference="hand-written, after Luong, Pham and Manning (2015)",
+    reference="twin, after Luong et al. (2015)",
     python=(seq2seq.Encoder, seq2seq.Attention, seq2seq.Decoder, seq2seq.Seq2Seq),
     configs=(
         Config(args=_FEEDING, reference=lambda: seq2seq.Seq2Seq(**_FEEDING), inputs=lambda: _texts(0)),

@@ -20,7 +20,7 @@ def _config(version: str, stem: int, dropout: float) -> Config:
 ARCHITECTURE = Architecture(
     title="SqueezeNet",
     file="squeezenet.yaml",
-    reference="torchvision.models.squeezenet (twin)",
+    reference="twin, names of torchvision",
     python=(Fire, SqueezeNet),
     configs=(_config("1_0", stem=12, dropout=0.0), _config("1_1", stem=8, dropout=0.5)),
 )

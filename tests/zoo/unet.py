@@ -23,7 +23,7 @@ def _config(variant: str, channels: int, size: tuple[int, int], **options: Any) 
 ARCHITECTURE = Architecture(
     title="U-Net",
     file="unet.yaml",
-    reference="milesial/Pytorch-UNet (twin)",
+    reference="twin, names of milesial/Pytorch-UNet",
     python=(DoubleConv, Down, Up, OutConv, UNet),
     configs=(
         _config("carvana_bilinear", 3, (37, 48), bilinear=True),

@@ -24,7 +24,7 @@ def _config(variant: str, depths: tuple[int, ...], batch_norm: bool, dropout: fl
 ARCHITECTURE = Architecture(
     title="VGG",
     file="vgg.yaml",
-    reference="torchvision.models.vgg (twin)",
+    reference="twin, names of torchvision",
     python=(VGG,),
     configs=(
         _config("vgg11_bn", (1, 1, 2, 2, 2), batch_norm=True, dropout=0.0),

@@ -67,7 +67,7 @@ def _masked_speech() -> dict[str, Any]:
 
 
 ARCHITECTURE = Architecture(
-    title="wav2vec 2.0",
+    title="Wav2Vec2",
     file="wav2vec2.yaml",
     reference="transformers Wav2Vec2ForCTC",
     python=(

@@ -15,7 +15,7 @@ DEEP: dict[str, Any] = {"nc": 5, "depth": 0.67, "width": 0.1, "max_channels": 51
 ARCHITECTURE = Architecture(
     title="YOLOv8",
     file="yolov8.yaml",
-    reference="ultralytics yolov8 (twin)",
+    reference="twin, names of ultralytics",
     python=(Conv, Bottleneck, C2f, SPPF, Concat, DFL, Detect, YOLOv8),
     configs=(
         Config(SMALL, lambda: YOLOv8(**SMALL), lambda: {"image": torch.rand(2, 3, 64, 96)}),
