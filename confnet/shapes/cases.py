@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -27,10 +27,11 @@ class Unchecked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """A tensor of the contract's shape, or with `count` a list of so many."""
+    """A tensor of the contract's shape, or with `count` a list of so many; `unchecked` stands for sizes `_`."""
 
     contract: ValueContract
     count: int | None = None
+    unchecked: int = UNCHECKED_SIZE
 
     def sizes(self) -> tuple[Size, ...]:
         sizes = self.contract.shape if self.count is None else self.contract.item
@@ -40,7 +41,7 @@ class _Tensor:
         found = []
         for size in self.sizes():
             value = evaluated(size, point)
-            found.append(UNCHECKED_SIZE if value is None else value)
+            found.append(self.unchecked if value is None else value)
         return tuple(found)
 
     def at(self, point: Point) -> Any:
@@ -82,6 +83,23 @@ class Case:
     def arguments(self, point: Point) -> dict[str, Any]:
         """The inputs by name, in order."""
         return {name: choice.at(point) for name, choice in self.choices.items()}
+
+    def otherwise(self) -> Iterator[tuple[str, Case]]:
+        """The same call with another number where the contract leaves one open that has no symbol, and which it is."""
+        contracts = {contract.name: contract for contract in self.contracts}
+        for name, choice in self.choices.items():
+            other: list[tuple[str, _Tensor | _Plain]] = []
+            if isinstance(choice, _Tensor):
+                if choice.count is not None:
+                    other.append((f"the number of items in `{name}`", replace(choice, count=choice.count + 1)))
+                if any(size.value is None for size in choice.sizes()):
+                    other.append((f"a size `_` of `{name}`", replace(choice, unchecked=choice.unchecked + 2)))
+            elif contracts[name].required and contracts[name].type in ("int", "float"):
+                high = contracts[name].high
+                if high is None or choice.value + 1 < high:
+                    other.append((f"the value of `{name}`", _Plain(choice.value + 1)))
+            for what, changed in other:
+                yield what, replace(self, choices={**self.choices, name: changed})
 
     def tensors(self) -> Iterator[ValueContract]:
         """The contracts of the inputs that are tensors here."""

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
+from confnet.builder.guard import TooLong
+from confnet.diagnostics import Diagnostic, Note, Span
 from confnet.shapes.forms import Forms
 from confnet.shapes.matching import ContractError
 from confnet.shapes.operands import OperandError, tensors_in
@@ -101,7 +102,7 @@ def unfollowed(outcome: Outcome, fallback: Span) -> Diagnostic:
     assert outcome.failure is not None
     shown, around = culprit(outcome.failure.steps)
     call = outcome.failure.call
-    if isinstance(outcome.failure.error, ConfnetError):  # of the bounds on code that is only tried
+    if isinstance(outcome.failure.error, TooLong):  # only because it is tried
         bound = outcome.failure.error.diagnostics[0]
         return Diagnostic(
             "shapes-unchecked",

@@ -6,19 +6,23 @@ one value). Where a model needs more than that, bounds, steps and equalities of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from confnet.shapes.forms import Point
+from confnet.shapes.forms import Form, Point
 
-__all__ = ["Domain", "Domains", "Tie", "explore", "first_points", "probe_points"]
+__all__ = ["Domain", "Domains", "Tie", "confirming", "explore", "first_points", "probe_points", "telling"]
 
 SMALLEST = 2
 MAX_STEP = 64
+CLOSE = (0, 1, 2, 3, 4, 5, 6, 7, 10, 13, 17, 22)
 FAR = (37, 129, 515)
+NEAR = 5
 BEYOND = 1031
-_SPREAD = (3, 67, 20, 131, 41, 9, 260, 90, 5, 33, 187, 52)
+_SPREAD = (3, 64, 21, 130, 47, 12, 257, 94, 11, 32, 189, 58)
+"""Near and far; any four in a row leave every rest by 4, the first eight every rest by 8, as strides divide."""
 _ODD = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 
@@ -135,23 +139,77 @@ def first_points(symbols: Sequence[str], hints: Sequence[int]) -> Iterator[dict[
 
 
 def probe_points(symbols: Sequence[str], beyond: Sequence[int]) -> list[dict[str, int]]:
-    """Points at which a model without conditions works: the smallest, odd ones, far ones."""
-    places = list(enumerate(symbols))
+    """Points at which a model without conditions works: the smallest, even and odd ones, far ones.
+
+    The sizes of the first `NEAR` have nothing in common, so that they all work only where every size from 2 up does.
+    A 2 is no proof that even sizes work: half of it is 1, which is broadcast. An even size beside odd ones may fail
+    where all are even, or all odd.
+    """
+    up, down = list(enumerate(symbols)), list(enumerate(reversed(symbols)))
     points = [dict.fromkeys(symbols, SMALLEST)]
-    points += [{symbol: _ODD[(place + shift) % len(_ODD)] for place, symbol in places} for shift in (0, 3)]
-    points += [{symbol: far + 6 * place for place, symbol in places} for far in FAR[:2]]
-    points += [{symbol: far + 6 * place for place, symbol in places} for far in beyond]
-    return points
+    points.append({symbol: _ODD[place % len(_ODD)] for place, symbol in up})
+    points.append({symbol: _ODD[(place + 2) % len(_ODD)] if place else 10 for place, symbol in up})
+    points.append({symbol: max(18 - 4 * place, 4) if place else 23 for place, symbol in up})
+    fars = [(FAR[0], up), (FAR[1], down), *((far, up) for far in beyond)]
+    points += [{symbol: far + 6 * place for place, symbol in places} for far, places in fars]
+    return [{symbol: point[symbol] for symbol in symbols} for point in points]
 
 
-def explore(symbols: Sequence[str], base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domains:
-    """The domains of all symbols around a point that works."""
-    if all(works(point) for point in probe_points(symbols, beyond)):
+def telling(mixed: Sequence[Sequence[Form]], domains: Domains, index: int) -> dict[str, int] | None:
+    """A point that tells expressions in different symbols apart: one symbol is small where the others are not."""
+
+    def left(point: Point) -> int:
+        return sum(max(Counter(form.at(point) for form in found).values()) for found in mixed)
+
+    points = []
+    for symbol, domain in domains.domains.items():
+        for place in range(3):
+            points.append(domains.tied({**domains.sample(index + place), symbol: domain.nth(place)}))
+            points.append(domains.tied({**domains.lowest(place), symbol: domains.sample(index + place)[symbol]}))
+    return min(points, key=left) if mixed else None
+
+
+def confirming(found: Sequence[Form], domains: Domains, tried: Sequence[Point]) -> dict[str, int] | None:
+    """A point to try expressions at that divide or end: of small sizes in a row, where only the right one holds.
+
+    None where there are no such expressions, or enough points.
+    """
+    symbols = {symbol for form in found if not form.is_smooth for symbol in form.symbols}
+    tied = {tie.symbol for tie in domains.ties}
+    point = domains.sample(len(tried))
+    left = False
+    for place, (symbol, domain) in enumerate(domains.domains.items()):
+        known = {other[symbol] for other in tried}
+        sizes = [size for size in dict.fromkeys(map(domain.nth, CLOSE)) if size not in known]
+        if symbol in symbols and symbol not in tied and sizes:
+            point[symbol] = sizes[3 * place % len(sizes)]  # unlike those of its neighbours
+            left = True
+    return domains.tied(point) if left else None
+
+
+def _moved(point: Point, base: Point) -> int:
+    """In how many symbols a point differs from another."""
+    return sum(value != base[symbol] for symbol, value in point.items()) if len(base) > 1 else len(base) + 1
+
+
+def explore(
+    symbols: Sequence[str],
+    base: Point,
+    works: Callable[[Point], bool],
+    beyond: Sequence[int],
+    failing: Sequence[Point] = (),
+) -> Domains:
+    """The domains of all symbols around a point that works; `failing` are points that do not, found by the way."""
+    # Where the furthest works, those before it do.
+    probes = probe_points(symbols, sorted(beyond)[-1:])
+    wrong = next((index for index, point in enumerate(probes) if not works(point)), None)
+    if wrong is None and not failing:
         return Domains({symbol: Domain() for symbol in symbols})
+    near = bool(failing) or (wrong is not None and wrong < NEAR)
     domains: dict[str, Domain] = {}
     single: list[str] = []
     for symbol in symbols:
-        found = _of_one(symbol, base, works, beyond)
+        found = (_of_one if near else _of_far_one)(symbol, base, works, beyond)
         if found is None:
             single.append(symbol)
             found = Domain(base[symbol], base[symbol])
@@ -169,7 +227,7 @@ def explore(symbols: Sequence[str], base: Point, works: Callable[[Point], bool],
     free = {tie.symbol for tie in ties} | {tie.other for tie in ties}
     fixed = {symbol: {**base, symbol: base[symbol] + 1} for symbol in single if symbol not in free}
     found_domains = Domains(domains, tuple(ties), fixed)
-    candidates = [*probe_points(symbols, beyond), *(found_domains.sample(index) for index in range(4))]
+    candidates = [*probe_points(symbols, beyond), *failing, *(found_domains.sample(index) for index in range(4))]
     odd = tuple(point for point in candidates if point in found_domains and not works(point))
     return replace(found_domains, odd=odd)
 
@@ -178,6 +236,19 @@ def _of_pair(tie: Tie, base: Point, works: Callable[[Point], bool], beyond: Sequ
     """The domain of a symbol and the one that follows it."""
     along = lambda point: works({**point, tie.symbol: point[tie.other] + tie.shift})  # noqa: E731
     return _of_one(tie.other, base, along, beyond) or Domain(base[tie.other], base[tie.other])
+
+
+def _of_far_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domain | None:
+    """The domain of one symbol where only far sizes failed so far."""
+
+    def at(value: int) -> dict[str, int]:
+        return {**base, symbol: value}
+
+    start = base[symbol]
+    if not works(at(start + 1)) or not works(at(start + 2)):
+        return _of_one(symbol, base, works, beyond)
+    high, above = _upper(start, 1, at, lambda value: works(at(value)), beyond)
+    return Domain(high=high, above=above)
 
 
 def _of_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Sequence[int]) -> Domain | None:
@@ -223,21 +294,21 @@ def _upper(
     start: int, step: int, at: Callable[[int], dict[str, int]], good: Callable[[int], bool], beyond: Sequence[int]
 ) -> tuple[int | None, Point | None]:
     """The largest size, if going far finds an end."""
-    last = start
     furthest = start + step * max(1, (max(*FAR, *beyond) - start) // step)
     if good(furthest):
         return None, None
-    for far in sorted({*FAR, *beyond, furthest}):
-        value = start + step * max(1, (far - start + step - 1) // step)
-        if value <= last:
-            continue
-        if not good(value):
-            values = list(range(last, value + 1, step))
-            wrong = _first(values, lambda v: not good(v))
-            assert wrong is not None
-            return values[wrong - 1], at(values[wrong])
-        last = value
-    return None, None
+    reached = [start + step * max(1, (far - start + step - 1) // step) for far in (*FAR, *beyond)]
+    stations = [start, *sorted({*reached, furthest} - {start})]
+    end = _first(stations, lambda value: not good(value))
+    if end is None:
+        return None, None
+    last, value = stations[end - 1], stations[end]
+    if value - last > step and good(value - step):  # a size that was tried because a table ends before it
+        return value - step, at(value)
+    values = list(range(last, value + 1, step))
+    wrong = _first(values, lambda v: not good(v))
+    assert wrong is not None
+    return values[wrong - 1], at(values[wrong])
 
 
 def _first(values: Sequence[int], wrong: Callable[[int], bool]) -> int | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
+from functools import lru_cache
+from itertools import combinations_with_replacement, pairwise
 from math import gcd, prod
 
-__all__ = ["Form", "Forms", "Point"]
+__all__ = ["Form", "Forms", "Point", "values_of"]
 
 Point = Mapping[str, int]
 """A value for each symbolic size."""
@@ -49,11 +50,26 @@ class Form:
             return point[self.symbol]
         if not self.bases:
             return self.e
-        values = [base.at(point) for base in self.bases]
-        inner = sum(values) if self.is_sum else prod(values)
+        if len(self.bases) == 1:
+            base = self.bases[0]
+            inner = point[base.symbol] if base.symbol else base.at(point)
+        else:
+            values = [base.at(point) for base in self.bases]
+            inner = sum(values) if self.is_sum else prod(values)
         value = self.k * ((self.m * inner + self.c) // self.d) + self.e
         value = value if self.cap is None else min(value, self.cap)
         return value if self.least is None else max(value, self.least)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that it depends on."""
+        return frozenset({self.symbol} if self.symbol else {s for base in self.bases for s in base.symbols})
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether nothing is divided and nothing ends: then two points settle it."""
+        ends = self.d > 1 or self.cap is not None or self.least is not None
+        return not ends and all(base.is_smooth for base in self.bases)
 
     @property
     def size(self) -> int | str:
@@ -101,6 +117,12 @@ class Form:
         return (len(self.bases), self.d > 1, self.k * self.m, self.d, abs(self.c), abs(self.e), self.c)
 
 
+@lru_cache(maxsize=16_384)
+def values_of(form: Form, symbol: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The values of a form of one symbol at sizes of it."""
+    return tuple(form.at({symbol: size}) for size in sizes)
+
+
 def _shifted(text: str, by: int) -> str:
     if by == 0:
         return text
@@ -139,25 +161,32 @@ class Forms:
         for base, vector in self.library:
             if vector == values:
                 return [base]
-        for base, vector in self.library[: len(self.symbols)]:
-            found = list(_of_one(base, vector, values))
+        for of_symbols in (self._plain, self._capped, self._emptied):
+            found = list(of_symbols(values))  # of all symbols: few runs may leave two of them in question
             if found:
                 return sorted(found, key=lambda form: form.cost)[:MAX_CANDIDATES]
-        for searched in (self._capped, self._emptied, self._affine, self._products, self._sums):
+        for searched in (self._affine, self._products, self._sums):
             made = next(searched(values), None)
             if made is not None:
                 return [made]
         return []
 
+    def _plain(self, values: tuple[int, ...]) -> Iterator[Form]:
+        for base, vector in self.library[: len(self.symbols)]:
+            yield from _of_one(base, vector, values)
+
     def _capped(self, values: tuple[int, ...]) -> Iterator[Form]:
         """One size up to a limit: a slice of the first items."""
         cap, least = max(values), min(values)
+        if sum(value == cap for value in values) < 2:
+            return
         for base, vector in self.library[: len(self.symbols)]:
-            for m in (1, 2, 3, 4):
-                e = least - m * vector[values.index(least)]
-                pairs = zip(vector, values, strict=True)
-                if sum(v == cap for v in values) > 1 and all(min(m * u + e, cap) == v for u, v in pairs):
-                    yield Form(bases=(base,), m=m, e=e, cap=cap)
+            below = [(u, v) for u, v in zip(vector, values, strict=True) if v < cap]
+            found = [Form(bases=(base,), m=m, e=least - m * vector[values.index(least)]) for m in (1, 2, 3, 4)]
+            found += _of_one(base, [u for u, _ in below], [v for _, v in below])
+            for form in dict.fromkeys(replace(form, cap=cap) for form in found):
+                if all(form.at(point) == value for point, value in zip(self.points, values, strict=True)):
+                    yield form
 
     def _emptied(self, values: tuple[int, ...]) -> Iterator[Form]:
         """A size that stays 0 where there is nothing left: a slice without its ends."""
@@ -221,8 +250,18 @@ def _apart(vector: Sequence[int]) -> tuple[int, int]:
     return low, high
 
 
-def _of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> Iterator[Form]:
+def _of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> tuple[Form, ...]:
     """Every form of one size within bounds that agrees: `k*((s + c)//d) + e` and `(m*s + c)//d`."""
+    return _known_of_one(base, tuple(vector), tuple(values))
+
+
+@lru_cache(maxsize=4096)
+def _known_of_one(base: Form, vector: tuple[int, ...], values: tuple[int, ...]) -> tuple[Form, ...]:
+    """The models of one file are run at the same points, and many of their values are alike."""
+    return tuple(_search_of_one(base, vector, values))
+
+
+def _search_of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> Iterator[Form]:
     seen: dict[int, int] = {}
     for u, v in zip(vector, values, strict=True):
         if seen.setdefault(u, v) != v:
@@ -230,6 +269,8 @@ def _of_one(base: Form, vector: Sequence[int], values: Sequence[int]) -> Iterato
     if len(seen) < 2:
         return
     pairs = sorted(seen.items())
+    if any(v > w for (_, v), (_, w) in pairwise(pairs)):
+        return  # every form grows with its size
     (low, first), (high, last) = pairs[0], pairs[-1]
     rise, run = last - first, high - low
     if rise < 0:

@@ -28,7 +28,8 @@ from confnet.shapes.cases import Case, Unchecked, cases_of
 from confnet.shapes.diagnose import at_point, unfollowed
 from confnet.shapes.forms import Point
 from confnet.shapes.kernels import without_compiler
-from confnet.shapes.runs import Memory, Outcome, Runner
+from confnet.shapes.memory import Memory
+from confnet.shapes.runs import Outcome, Runner
 from confnet.shapes.stage import contract_of
 from confnet.shapes.trial import Stop, Trial
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import torch.utils._device
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext, _device_constructors
 
+from confnet.builder.guard import TooLong, budget_in_force
 from confnet.shapes.operands import OperandError, check_operands, tensors_in
+from confnet.shapes.reductions import reduced
 
-__all__ = ["IndexRangeError", "Memory", "Recorder", "description", "fresh", "is_new", "key_of"]
+__all__ = ["CallMemory", "Construction", "IndexRangeError", "Recorder", "description", "fresh", "is_new", "key_of"]
 
 Function = Callable[..., Any]
 
@@ -28,12 +31,19 @@ class IndexRangeError(OperandError):
     """Indices that reach an embedding, and may be outside of it."""
 
 
+# Each is as quick as a look into the memory, and gives a part of what it is given.
+_VIEWS = frozenset(
+    getattr(torch.Tensor, name)
+    for name in ("view", "transpose", "permute", "unsqueeze", "squeeze", "expand", "select", "narrow", "size", "dim")
+)
+
+
 @dataclass(slots=True)
-class Memory:
+class CallMemory:
     """Results of calls by their arguments, and the functions whose results are of no use as memory."""
 
     results: dict[Any, Any] = field(default_factory=dict)
-    unsuited: set[Any] = field(default_factory=set)
+    unsuited: set[Any] = field(default_factory=lambda: set(_VIEWS))
 
 
 # The values of the result are those of the first argument.
@@ -78,26 +88,35 @@ _SAME_VALUES = frozenset(
     ]
 )
 _COMPILED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
-_constructors = torch.utils._device._device_constructors
+_OF_A_CALL = 9
+"""How many steps a call counts that is not answered from memory."""
+_CHANGED = object()
+"""Stands for the result of a call that gives back its first argument, changed in place."""
 _UPDATE_STATISTICS = frozenset({"batch_norm", "instance_norm"})
 
 
-class Recorder(TorchFunctionMode):
-    """One run. `failed` is the innermost call that failed, `calls` how many came to an end.
+class Recorder(DeviceContext):
+    """One run, in which new tensors are on meta.
 
+    `failed` is the innermost call that failed, `calls` how many came to an end.
     `made` is called with what each call returned, to learn where tensors come from.
     """
 
-    def __init__(self, memory: Memory, made: Callable[[Any], None] | None = None) -> None:
-        super().__init__()
+    def __init__(self, memory: CallMemory, made: Callable[[Any], None] | None = None) -> None:
+        super().__init__("meta")
         self.memory, self.made = memory, made
         self.calls = 0
+        self.budget = budget_in_force()
         self.failed: tuple[str, tuple[Any, ...], Mapping[str, Any]] | None = None
         self.ranges: dict[int, tuple[torch.Tensor, float, float]] = {}
 
     def bound(self, tensor: torch.Tensor, low: float, high: float) -> None:
         """Know that the values of a tensor lie in [low, high)."""
         self.ranges[id(tensor)] = (tensor, low, high)
+
+    def knows(self, value: Any) -> bool:
+        """Whether something is known of the values of a tensor, or of any inside a tuple or list."""
+        return bool(self.ranges) and any(id(tensor) in self.ranges for tensor in tensors_in([value]))
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -106,6 +125,8 @@ class Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in ("__get__", "__set__"):
             return func(*args, **keywords)
+        if self.budget is not None:
+            self.budget.spend(1)
         try:
             check_operands(name, args, keywords)
             self.check_range(func, args, keywords)
@@ -122,29 +143,46 @@ class Recorder(TorchFunctionMode):
     # --- memory ---------------------------------------------------------------------------------------------------
 
     def run(self, func: Function, name: str, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
-        smaller = _smaller(name, args)
-        if smaller is not None:  # the sizes that are left out neither fail nor show in the result
-            self.run_whole(func, name, (smaller, *args[1:]), keywords)
-            return torch.empty_like(args[0])
+        reduction = reduced(name, args, keywords)
+        if reduction is not None:
+            smaller, whole = reduction
+            try:
+                result = whole(self.run_whole(func, name, smaller, keywords))
+            except TooLong:
+                raise
+            except Exception:
+                result = None  # the call itself says better what is wrong
+            if result is not None:
+                return result
         return self.run_whole(func, name, args, keywords)
 
     def run_whole(self, func: Function, name: str, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         if func in self.memory.unsuited or not (args or keywords):
             return _called(func, args, keywords)
         try:
-            key = (func, key_of(args), key_of(tuple(sorted(keywords.items()))))
-            hash(key)
-        except TypeError:
+            key = (func, key_of(args), key_of(tuple(sorted(keywords.items()))) if keywords else None)
+            known = self.memory.results.get(key)
+        except TypeError:  # it has no hash
             return _called(func, args, keywords)
-        if key in self.memory.results:
-            return fresh(self.memory.results[key])
+        if known is _CHANGED and not args[0].requires_grad:
+            torch.autograd.graph.increment_version(args[0])
+            return args[0]
+        if known is not None and known is not _CHANGED:
+            return fresh(known)
         given = tensors_in((*args, *keywords.values()))
         versions = [tensor._version for tensor in given]
+        if self.budget is not None:
+            self.budget.spend(_OF_A_CALL)
         result = _called(func, args, keywords)
+        changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
         if not is_new(result, given):
             if not isinstance(result, torch.Tensor | tuple | list):
                 self.memory.unsuited.add(func)
-        elif name in _UPDATE_STATISTICS or versions == [tensor._version for tensor in given]:
+            elif (
+                args and changed and all(item is args[0] is result for item in changed) and key_of(result) == key[1][1]
+            ):
+                self.memory.results[key] = _CHANGED
+        elif name in _UPDATE_STATISTICS or not changed:
             self.memory.results[key] = description(result)
         return result
 
@@ -181,37 +219,79 @@ class Recorder(TorchFunctionMode):
             self.bound(result, min(values[0], values[-1]), max(values[0], values[-1]) + 1)
 
 
+class Construction(TorchFunctionMode):
+    """The making of a model on meta: what changes a tensor in place was seen once to be in order, and does nothing.
+
+    There are no values to change; initialisers of a layer are called as often as there are layers like it.
+    """
+
+    def __init__(self, seen: set[object]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        keywords = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if not name.endswith("_") or name.startswith("__"):
+            return func(*args, **keywords)
+        first = args[0] if args else keywords.get("tensor")
+        with torch._C.DisableTorchFunction():
+            key = self.key(func, first, args, keywords)
+            if key in self.seen:
+                return first
+        result = func(*args, **keywords)
+        if key is not None and result is first:
+            self.seen.add(key)
+        return result
+
+    def key(self, func: Function, first: Any, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> object:
+        """What the call depends on; None where it may do more than change values on meta."""
+        if not isinstance(first, torch.Tensor) or not first.is_meta or first.layout != torch.strided:
+            return None
+        try:
+            form = (func, key_of(args), key_of(tuple(sorted(keywords.items()))))
+            hash(form)
+        except TypeError:
+            return None
+        return form, torch.is_grad_enabled(), first.requires_grad, first.is_leaf
+
+
 def _called(func: Function, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
-    """The call itself. Torch's compiled functions need no further looks at what they are given."""
-    if not isinstance(func, _COMPILED) or func in _constructors():
+    """The call itself. Torch's compiled functions make no tensors but those that they return."""
+    if getattr(func, "__name__", "") == "_grouped_mm" and (args[0].ndim, args[1].ndim) == (2, 3):
+        return _grouped_mm(*args[:2])
+    if func in _device_constructors():
+        return func(*args, **(keywords if keywords.get("device") is not None else {**keywords, "device": "meta"}))
+    if isinstance(func, _COMPILED):
         return func(*args, **keywords)
-    with torch._C.DisableTorchFunction():
+    with torch.device("meta"):
         return func(*args, **keywords)
 
 
-def _smaller(name: str, args: tuple[Any, ...]) -> torch.Tensor | None:
-    """The operand of a normalisation with the sizes left out that it does not care about; None for other calls."""
-    if name not in ("batch_norm", "layer_norm") or not args or not isinstance(args[0], torch.Tensor):
-        return None
-    operand, shape = args[0], args[0].shape
-    if name == "batch_norm" and len(shape) >= 2 and operand.numel() >= 2 * shape[1] > 0:
-        return operand.new_empty((2, shape[1], *([1] * (len(shape) - 2))))
-    if name == "layer_norm" and len(args) > 1 and isinstance(args[1], list | tuple) and operand.numel():
-        kept = len(args[1])
-        if 0 < kept <= len(shape):
-            return operand.new_empty((*([1] * (len(shape) - kept)), *shape[len(shape) - kept :]))
-    return None
+def _grouped_mm(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """`F.grouped_mm` of rows with the matrix of their group: on meta torch takes bfloat16 only, elsewhere any."""
+    for operand in (rows, matrices):
+        if any(step != 1 and step * operand.element_size() % 16 for step in operand.stride()):
+            raise RuntimeError("strides should be multiple of 16 bytes")
+    return torch.mm(rows, matrices[0])
 
 
 def key_of(value: Any) -> Any:
     """What a result depends on: of a tensor its form, of anything else its type and value."""
+    kind = type(value)
+    if kind is torch.Tensor or kind is nn.Parameter:
+        return (value.shape, value.stride(), value.dtype, value.device)
+    if kind is int:
+        return value  # a number of another type stands beside its type
+    if kind is tuple or kind is list:
+        return (kind, *[item if type(item) is int else key_of(item) for item in value])
     if isinstance(value, torch.Tensor):
         if is_lazy(value):
             raise TypeError("it has no shape yet")
-        return (value.shape, value.stride(), value.dtype, value.device)
-    if isinstance(value, list | tuple):
-        return (type(value), *map(key_of, value))
-    return (type(value), value)
+        return (kind, value.shape, value.stride(), value.dtype, value.device)
+    return (kind, value)
 
 
 def is_new(result: Any, given: list[torch.Tensor]) -> bool:

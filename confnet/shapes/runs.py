@@ -6,10 +6,10 @@ import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,30 +18,23 @@ from torch.nn.parameter import is_lazy
 
 from confnet.blueprint import Blueprint
 from confnet.builder import Built
+from confnet.builder.guard import TooLong
 from confnet.builder.hooks import Hook
 from confnet.diagnostics import ConfnetError
-from confnet.plan import Contract, ModulePlan
+from confnet.plan import Contract
+from confnet.shapes.assumed import promised
 from confnet.shapes.cases import Case
 from confnet.shapes.forms import Point
 from confnet.shapes.matching import ContractError, match_inputs, match_outputs
+from confnet.shapes.memory import Memory, Remembered, Return, Value
 from confnet.shapes.operands import OperandError, dtype_name, tensors_in
-from confnet.shapes.recorder import Memory, Recorder, description, fresh, is_new, key_of
+from confnet.shapes.recorder import Recorder, description, fresh, is_new, key_of
 from confnet.shapes.steps import Places, Step, culprit
 
 __all__ = ["Failure", "Outcome", "Runner", "Value"]
 
 # These hooks only look: without values there is nothing to see, and what they keep or print would be an effect.
 _LOOKING = frozenset({"capture", "check_finite", "log_stats", "print_shape", "time"})
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A tensor that a module returned: the module's name (and which call and item), its shape and dtype."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    module: nn.Module | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +58,15 @@ class Failure:
         return (shown.span if shown else None, type(self.error).__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What came of one run: `values` of inner modules, `outputs` of the model, or a failure."""
 
     point: Point
     training: bool
     calls: int
-    values: tuple[Value, ...] = ()
+    returned: tuple[Return, ...] = ()
+    modules: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)
     outputs: tuple[Value, ...] = ()
     failure: Failure | None = None
 
@@ -80,22 +74,33 @@ class Outcome:
     def ok(self) -> bool:
         return self.failure is None
 
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
+        """What inner modules returned, under their names; the second call of a module is `name#2`."""
+        counts: Counter[str] = Counter()
+        found = []
+        for name, values in _named(self.returned):
+            counts[name] += 1
+            label = name if counts[name] == 1 else f"{name}#{counts[name]}"
+            module = self.modules.get(name)
+            found += [Value(label + value.name, value.shape, value.dtype, module) for value in values]
+        return tuple(found)
 
-@dataclass(frozen=True, slots=True)
-class _Return:
-    """What one call of a module returned."""
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of all values and outputs."""
+        return tuple(value.shape for value in (*self.values, *self.outputs))
 
-    name: str
-    values: tuple[Value, ...]
+    @cached_property
+    def layout(self) -> tuple[tuple[str, int], ...]:
+        """Their names, and how many dimensions each has."""
+        inner = tuple((value.name, len(value.shape)) for value in self.values)
+        return (*inner, *((f"return{value.name}", len(value.shape)) for value in self.outputs))
 
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    """A whole forward: the description of its result, what its modules returned (names from its own on), its calls."""
-
-    result: Any
-    returned: tuple[_Return, ...]
-    calls: int
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Every size of every shape."""
+        return tuple(size for shape in self.shapes for size in shape)
 
 
 class Runner:
@@ -104,10 +109,10 @@ class Runner:
     def __init__(self, make: Callable[[], Built], blueprint: Blueprint, memory: Memory) -> None:
         self.make, self.blueprint = make, blueprint
         self.memory = memory
-        self.returned: list[_Return] = []
+        self.returned: list[Return] = []
         self.bindings: dict[nn.Module, list[dict[str, int]]] = {}
-        self.whole: dict[object, _Remembered] = {}
         self.recorder: Recorder | None = None
+        self.assumed: set[str] = set()  # the definitions whose contract stands for their forward
         self.adopt(make())
         self.lazy = any(is_lazy(tensor) for tensor in self.built.module.parameters())
         self.fresh = True
@@ -116,11 +121,9 @@ class Runner:
         """Take a model to run: its modules are watched from now on."""
         self.built = built
         self.places = Places(built, self.blueprint)
-        self.signatures = {
-            module: _signature(module, plan)
-            for module, plan in built.places.items()
-            if plan.definition is not None and not isinstance(module, nn.RNNBase)
-        }
+        self.training: bool | None = None
+        self.memory.made(len(self.places.names))
+        self.alike = self.memory.likeness.of(self.places.names, built.places)
         for module in self.places.names:
             _quiet(module)
             self.watch(module)
@@ -133,25 +136,36 @@ class Runner:
         self.returned, self.bindings = [], {}
         origins: dict[int, Step] = {}
         kept: list[Any] = []
-        recorder = Recorder(self.memory, partial(self.trace, origins, kept) if trace else None)
+        recorder = Recorder(self.memory.calls, partial(self.trace, origins, kept) if trace else None)
         self.recorder = None if trace else recorder
-        module = self.built.module.train(training)
+        module = self.built.module
+        if training is not self.training:
+            self.training = training
+            self.switch(training)
         arguments: dict[str, Any] = {}
         try:
-            with _undisturbed(), torch.device("meta"):
+            with _undisturbed():
                 arguments = case.arguments(point)
                 for contract in case.tensors():
                     _bound(recorder, contract, arguments[contract.name])
                 with recorder:
                     result = module(*arguments.values())
-        except ConfnetError:  # the code was stopped: it takes too long, or makes something too large
-            raise
         except Exception as error:
+            if isinstance(error, ConfnetError) and not isinstance(error, TooLong):
+                raise  # the code would make something too large
             steps = self.places.of_traceback(error.__traceback__)
             inputs = {id(value): name for name, value in arguments.items()}
             failure = Failure(error, _is_followed(error), steps, recorder.failed, origins, inputs)
-            return Outcome(point, training, recorder.calls, self.values(), failure=failure)
-        return Outcome(point, training, recorder.calls, self.values(), _values(result))
+            return Outcome(point, training, recorder.calls, tuple(self.returned), self.places.modules, failure=failure)
+        return Outcome(point, training, recorder.calls, tuple(self.returned), self.places.modules, _values(result))
+
+    def switch(self, training: bool) -> None:
+        """What `train` does, which takes as long as a run of what is remembered."""
+        if any(type(module).train is not nn.Module.train for module in self.places.names):
+            self.built.module.train(training)
+            return
+        for module in self.places.names:
+            module.__dict__["training"] = training
 
     def trace(self, origins: dict[int, Step], kept: list[Any], result: Any) -> None:
         """Remember where a tensor was made."""
@@ -166,75 +180,77 @@ class Runner:
     # --- what modules take and return -----------------------------------------------------------------------------
 
     def watch(self, module: nn.Module) -> None:
-        """Check the contracts of a module at each call, and note what it returns."""
-        if module is not self.built.module and module in self.signatures:
-            module.__dict__["forward"] = partial(self.remembered, module, self.signatures[module], module.forward)
-        if isinstance(module, nn.RNNBase):
-            module.__dict__["forward"] = partial(_shortened, module, module.forward)
+        """Check the contracts of a module at each call, and note what it returns.
+
+        Its forward is wrapped: hooks of the file run before and after, as they would without.
+        """
         plan = self.places.plan(module)
         contracts = plan.contracts if plan is not None else {}
-        forward = contracts.get("forward")
-        if forward is not None:
-            module.register_forward_pre_hook(partial(self.before, forward), with_kwargs=True)
-        module.register_forward_hook(partial(self.after, forward), prepend=True)
+        forward, watched = module.forward, self.watched
+        if isinstance(module, nn.RNNBase):
+            forward = partial(_shortened, module, forward)
+        elif plan is not None and plan.definition is not None and module is not self.built.module:
+            watched = self.remembered
+        module.__dict__["forward"] = partial(watched, module, forward, contracts.get("forward"))
         for name, contract in contracts.items():
             if name != "forward" and callable(getattr(type(module), name, None)):
                 module.__dict__[name] = partial(self.method, module, getattr(module, name), contract)
 
-    def before(self, contract: Contract, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.enter(module, contract, args, kwargs)
-
-    def after(self, contract: Contract | None, module: nn.Module, args: Any, output: Any) -> None:
-        if contract is not None:
-            self.leave(module, contract, output)
-        if module is not self.built.module:
-            self.returned.append(_Return(self.places.name(module), _values(output)))
-
-    def values(self) -> tuple[Value, ...]:
-        """What inner modules returned, under their names; the second call of a module is `name#2`."""
-        counts: Counter[str] = Counter()
-        found = []
-        for returned in self.returned:
-            counts[returned.name] += 1
-            count = counts[returned.name]
-            label = returned.name if count == 1 else f"{returned.name}#{count}"
-            module = self.places.modules.get(returned.name)
-            found += [replace(value, name=label + value.name, module=module) for value in returned.values]
-        return tuple(found)
-
-    def remembered(
-        self, module: nn.Module, signature: object, forward: Callable[..., Any], *args: Any, **kwargs: Any
+    def watched(
+        self, module: nn.Module, forward: Callable[..., Any], contract: Contract | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """The forward of an instance of a definition; what was seen of an equal instance is not run again."""
-        recorder = self.recorder
-        key = self.key(module, signature, args, kwargs) if recorder is not None else None
-        if recorder is None or key is None:
-            return forward(*args, **kwargs)
-        prefix = self.places.name(module)
-        known = self.whole.get(key)
-        if known is not None:
-            recorder.calls += known.calls
-            self.returned += [replace(item, name=prefix + item.name) for item in known.returned]
-            return fresh(known.result)
-        given = tensors_in((*args, *kwargs.values()))
-        versions = [tensor._version for tensor in given]
-        start, calls = len(self.returned), recorder.calls
-        result = forward(*args, **kwargs)
-        unchanged = versions == [tensor._version for tensor in given]
-        if unchanged and is_new(result, [*given, *module.parameters(), *module.buffers()]):
-            returned = [replace(item, name=item.name.removeprefix(prefix)) for item in self.returned[start:]]
-            if all(item.name.startswith(".") for item in returned):  # a shared module has its name elsewhere
-                self.whole[key] = _Remembered(description(result), tuple(returned), recorder.calls - calls)
+        """The forward of a module."""
+        if contract is not None:
+            self.enter(module, contract, args, kwargs)
+        kept = contract is not None and self.places.definition(module) in self.assumed
+        if kept and contract is not None:
+            result = promised(contract, self.bindings[module][-1], (*args, *kwargs.values()))
+        else:
+            result = forward(*args, **kwargs)
+        if contract is not None:
+            self.leave(module, contract, result)
+        if module is not self.built.module:
+            with torch._C.DisableTorchFunction():  # what is asked here is no step of the model
+                self.returned.append(Return(self.places.name(module), _values(result)))
         return result
 
-    def key(self, module: nn.Module, signature: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
+    def remembered(
+        self, module: nn.Module, forward: Callable[..., Any], contract: Contract | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The forward of an instance of a definition; what was seen of one like it is not run again."""
+        recorder, name = self.recorder, self.places.name(module)
+        with torch._C.DisableTorchFunction():
+            key = self.key(module, args, kwargs) if recorder is not None else None
+            known = self.memory.whole.get(key)
+            if known is not None and recorder is not None:
+                recorder.calls += known.calls
+                self.returned.append(Return(name, known.values, known.returned, known.name))
+                return fresh(known.result)
+            given = tensors_in((*args, *kwargs.values()))
+            versions = [tensor._version for tensor in given]
+        start, calls = len(self.returned), recorder.calls if recorder is not None else 0
+        result = self.watched(module, forward, contract, *args, **kwargs)
+        if recorder is None or key is None:
+            return result
+        with torch._C.DisableTorchFunction():
+            if versions != [tensor._version for tensor in given] or recorder.knows(result):
+                return result
+            if is_new(result, [*given, *module.parameters(), *module.buffers()]):
+                *inner, own = self.returned[start:]
+                if all(item.name.startswith(f"{name}.") for item in inner):  # a shared module has its name elsewhere
+                    self.memory.whole[key] = Remembered(
+                        description(result), own.values, tuple(inner), name, recorder.calls - calls
+                    )
+        return result
+
+    def key(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
         """What a forward depends on; None where it cannot be told."""
         assert self.recorder is not None
-        given = (*args, *kwargs.values())
-        if any(id(value) in self.recorder.ranges for value in tensors_in(given)):
+        if self.recorder.ranges and self.recorder.knows((*args, *kwargs.values())):
             return None
         try:
-            key = (signature, module.training, key_of(args), key_of(tuple(sorted(kwargs.items()))))
+            named = key_of(tuple(sorted(kwargs.items()))) if kwargs else None
+            key = (self.alike[module], module.training, key_of(args), named)
             hash(key)
         except TypeError:
             return None
@@ -256,7 +272,8 @@ class Runner:
         self.bindings.setdefault(module, []).append(binding)
         names = [item.name for item in contract.inputs or ()]
         try:
-            match_inputs(contract.inputs or (), {**dict(zip(names, args, strict=False)), **kwargs}, binding)
+            with torch._C.DisableTorchFunction():
+                match_inputs(contract.inputs or (), {**dict(zip(names, args, strict=False)), **kwargs}, binding)
         except ContractError as error:
             error.owner = module
             raise
@@ -266,7 +283,8 @@ class Runner:
         if contract.outputs is None:
             return
         try:
-            match_outputs(contract.outputs, result, binding)
+            with torch._C.DisableTorchFunction():
+                match_outputs(contract.outputs, result, binding)
         except ContractError as error:
             error.owner = module
             raise
@@ -312,21 +330,12 @@ def _bound(recorder: Recorder, contract: Any, value: Any) -> None:
         recorder.bound(tensor, contract.low if contract.low is not None else 0, contract.high)
 
 
-def _signature(module: nn.Module, plan: ModulePlan) -> object:
-    """Equal for instances that behave alike: of one plan, and left alike by the rules and hooks of others."""
-    state = [(name, tuple(t.shape), t.dtype) for name, t in module.state_dict(keep_vars=True).items() if not is_lazy(t)]
-    hooks = [
-        tuple(
-            id(getattr(registered, "hook", registered))
-            for table in (m._forward_hooks, m._forward_pre_hooks)
-            for registered in table.values()
-        )
-        for m in module.modules()
-    ]
-    classes = [id(type(m)) for m in module.modules()]
-    if any(is_lazy(tensor) for tensor in module.parameters()) or any(hooks):
-        return id(module)
-    return (id(plan), repr(module), tuple(state), tuple(classes))
+def _named(returned: Iterable[Return]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """Every return in order, with the name of its module."""
+    for item in returned:
+        for name, values in _named(item.inner):
+            yield item.name + name.removeprefix(item.outer), values
+        yield item.name, item.values
 
 
 def _values(value: Any, name: str = "") -> tuple[Value, ...]:
@@ -344,8 +353,6 @@ def _is_followed(error: Exception) -> bool:
     """Whether an error would also come up where tensors have values."""
     if isinstance(error, OperandError | ContractError):
         return True
-    if isinstance(error, ConfnetError):  # a bound on code that is only tried
+    if isinstance(error, TooLong):
         return False
-    if isinstance(error, NotImplementedError):
-        return "forward" in str(error)  # a module that has none
-    return not re.search(r"\bmeta\b", str(error))
+    return not re.search(r"\bmeta\b|register_meta", str(error), re.IGNORECASE)

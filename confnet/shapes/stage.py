@@ -9,13 +9,17 @@ from confnet.blueprint import Blueprint
 from confnet.builder import Built
 from confnet.diagnostics import Collector, Diagnostic
 from confnet.plan import Contract, Plan
+from confnet.shapes.assumed import blamed
 from confnet.shapes.cases import Unchecked, cases_of
-from confnet.shapes.recorder import Memory
+from confnet.shapes.memory import Memory
 from confnet.shapes.report import Condition, ShapeReport
 from confnet.shapes.runs import Runner
 from confnet.shapes.trial import Trial
 
-__all__ = ["check_shapes"]
+__all__ = ["check_shapes", "contract_of"]
+
+MAX_ASSUMED = 8
+"""So many definitions that fail are told of at once."""
 
 
 def check_shapes(
@@ -27,30 +31,52 @@ def check_shapes(
     unchecked, with the reason, where the file does not say what the model takes or torch cannot follow a step.
     `memory` may be shared between the checks of like models.
     """
-    contract, reason = _contract(plan)
+    contract, reason = contract_of(plan)
     if contract is None:
         return _as_chosen(ShapeReport(False, reason), blueprint), ()
-    runner = Runner(make, blueprint, memory or Memory())
+    shared = memory or Memory()
+    runner = Runner(make, blueprint, shared)
     try:
         cases = cases_of(contract.inputs or (), runner.built.module)
     except Unchecked as error:
         return _as_chosen(ShapeReport(False, str(error)), blueprint), ()
     found = Collector()
     reports: list[ShapeReport] = []
-    for case in cases:
-        report, diagnostics = Trial(runner, case, plan, first=not reports).result()
-        for diagnostic in diagnostics:
-            found.report(diagnostic)
-        if report is not None:
-            reports.append(report)
-        if found.has_errors:
-            break
+    with shared.running(len(runner.places.names)):
+        for case in cases:
+            trial = Trial(runner, case, plan, first=not reports)
+            report, diagnostics = trial.result()
+            for diagnostic in diagnostics:
+                found.report(diagnostic)
+            if report is not None:
+                reports.append(report)
+            if found.has_errors:
+                _go_on(trial, runner, found)
+                break
     if not reports:
         reports = [ShapeReport(False, "no way to call it could be found")]
     return _as_chosen(_joined(reports), blueprint), found.sorted()
 
 
-def _contract(plan: Plan) -> tuple[Contract | None, str]:
+def _go_on(trial: Trial, runner: Runner, found: Collector) -> None:
+    """Look for more mistakes behind the first: a definition that fails is taken to keep its contract."""
+    memory, runner.memory = runner.memory, runner.memory.afresh()  # what comes of an assumption is not remembered
+    while len(runner.assumed) < MAX_ASSUMED and trial.failed is not None and trial.failed.failure is not None:
+        failure = trial.failed.failure
+        identity = blamed(failure.error, failure.steps, runner.built.places, runner.built.module)
+        if identity is None or identity in runner.assumed:
+            break
+        runner.assumed.add(identity)
+        trial = Trial(runner, trial.case, trial.plan, first=not trial.label)
+        _, diagnostics = trial.result()
+        for diagnostic in diagnostics:
+            # Of dtypes a contract may say nothing, and warnings are about sizes that nobody knows now.
+            if diagnostic.severity == "error" and diagnostic.code != "dtype-mismatch":
+                found.report(diagnostic)
+    runner.memory = memory
+
+
+def contract_of(plan: Plan) -> tuple[Contract | None, str]:
     """The contract of the model's forward; None and the reason where it cannot be run."""
     root = plan.root
     contract = root.contracts.get("forward")

@@ -65,6 +65,11 @@ class Places:
         """The plan of a module; None for one that a layer made inside itself."""
         return self.built.places.get(module)
 
+    def definition(self, module: nn.Module) -> str | None:
+        """The identity of the definition that a module is an instance of."""
+        plan = self.built.places.get(module)
+        return plan.definition.identity if plan is not None and plan.definition is not None else None
+
     def name(self, module: nn.Module) -> str:
         """The dotted name of a module in the model, empty for the model itself."""
         return self.names.get(module, "")

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from confnet.diagnostics import Diagnostic, Note, Span
 from confnet.plan import Plan
 from confnet.shapes.cases import Case
 from confnet.shapes.diagnose import at_point, diagnose, summary_of, unfollowed
-from confnet.shapes.domains import BEYOND, FAR, Domains, explore, first_points
-from confnet.shapes.forms import Form, Forms, Point
+from confnet.shapes.domains import BEYOND, FAR, Domains, confirming, explore, first_points, telling
+from confnet.shapes.forms import Forms, Point, values_of
 from confnet.shapes.matching import evaluated
+from confnet.shapes.memory import Value
 from confnet.shapes.operands import tensors_in
+from confnet.shapes.outputs import batch_apart, differing, reads_mode, varying
 from confnet.shapes.report import Condition, ShapeReport, ValueShape, output_name
-from confnet.shapes.runs import Outcome, Runner, Value
+from confnet.shapes.runs import Outcome, Runner
 
-__all__ = ["Trial"]
+__all__ = ["Stop", "Trial"]
 
-FIRST_SAMPLES = 4
 ENOUGH_SAMPLES = 9
-MAX_SAMPLES = 18
+MAX_SAMPLES = 32
 TRIED = (*range(70), *range(70, 400, 7))
 ALIKE = 12
 """So many failures of one kind are enough to believe it."""
@@ -32,7 +33,7 @@ TRACED = 5
 LARGEST_HINT = 20_000
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """The outcome is known: a report or None, and diagnostics."""
 
     def __init__(self, report: ShapeReport | None, *diagnostics: Diagnostic) -> None:
@@ -46,35 +47,55 @@ class Trial:
     def __init__(self, runner: Runner, case: Case, plan: Plan, *, first: bool) -> None:
         self.runner, self.case, self.plan = runner, case, plan
         self.label = "" if first else case.label
+        self.failed: Outcome | None = None  # what was told of last
         self.outcomes: dict[tuple[tuple[str, int], ...], Outcome] = {}
         self.place = _place(plan)
+        self.moded = reads_mode(plan)
 
     def result(self) -> tuple[ShapeReport | None, tuple[Diagnostic, ...]]:
         """Try, and tell."""
         try:
             base = self.base()
             beyond = self.beyond(base)
-            domains = explore(self.case.symbols, base.point, lambda point: self.run(point).ok, beyond)
-            self.refuse_fixed(domains)
-            outcomes = self.samples(domains, base)
-            self.evaluation(outcomes)
-            return self.report(domains, outcomes)
-        except _Stop as stop:
+            domains, outcomes = self.sampled(base, beyond)
+            failing = [o.point for o in self.outcomes.values() if not o.ok and o.point in domains]
+            if any(point not in domains.odd for point in failing):  # there is more to it than the first points told
+                domains, outcomes = self.sampled(base, beyond, failing)
+            in_eval = self.evaluation(outcomes)
+            report, diagnostics = self.report(domains, outcomes)
+            return report, (*diagnostics, *differing(outcomes, in_eval, self.place))
+        except Stop as stop:
             return stop.report, stop.diagnostics
 
+    def sampled(
+        self, base: Outcome, beyond: Sequence[int], failing: Sequence[Point] = ()
+    ) -> tuple[Domains, list[Outcome]]:
+        """The sizes that work, and runs all over them."""
+        domains = explore(self.case.symbols, base.point, lambda point: self.run(point).ok, beyond, failing)
+        self.refuse_fixed(domains)
+        return domains, self.samples(domains, base)
+
     def run(self, point: Point) -> Outcome:
-        """The outcome at a point in train mode, run once. A step that torch cannot follow ends the trial."""
+        """The outcome at a point in train mode, run once; of eval mode if code asks for the mode and fails there only.
+
+        A step that torch cannot follow ends the trial.
+        """
         key = tuple(point.items())
         if key not in self.outcomes:
-            outcome = self.outcomes[key] = self.runner.run(self.case, point)
+            outcome = self.runner.run(self.case, point)
             self.follow(outcome)
+            if outcome.ok and self.moded:
+                other = self.runner.run(self.case, point, training=False)
+                self.follow(other)
+                outcome = outcome if other.ok else other
+            self.outcomes[key] = outcome
         return self.outcomes[key]
 
     def follow(self, outcome: Outcome) -> None:
         failure = outcome.failure
         if failure is not None and not failure.followed:
             warning = unfollowed(outcome, self.place)
-            raise _Stop(ShapeReport(False, warning.message.split(",")[0]), warning)
+            raise Stop(ShapeReport(False, warning.message.split(",")[0]), warning)
 
     # --- a point that works ---------------------------------------------------------------------------------------
 
@@ -91,7 +112,7 @@ class Trial:
                 emptied = emptied or outcome
                 continue
             if self.case.keyed and isinstance(outcome.failure.error, KeyError):
-                raise _Stop(None)  # a text that names nothing here
+                raise Stop(None)  # a text that names nothing here
             failed.append(outcome)
             if len(failed) == 1:
                 hints += self.hints(outcome)
@@ -99,7 +120,7 @@ class Trial:
                 break
         if emptied is not None:
             return emptied
-        raise _Stop(self.unchecked("the forward fails"), self.diagnosis(self.furthest(failed), training=True))
+        raise Stop(self.unchecked("the forward fails"), self.diagnosis(self.furthest(failed)))
 
     def alike(self, failed: Sequence[Outcome]) -> bool:
         return len({outcome.failure.key for outcome in failed if outcome.failure is not None}) == 1
@@ -127,17 +148,19 @@ class Trial:
             return []
         found = {FAR[2], BEYOND}
         for module, plan in self.runner.built.places.items():
-            tables = [*module.buffers(recurse=False)]
+            tables = [] if isinstance(module, _NormBase) else [*module.buffers(recurse=False)]
             if isinstance(module, nn.Embedding) or plan.parameters:
                 tables += list(module.parameters(recurse=False))
             found |= {size + 1 for table in tables for size in _shape(table) if 16 <= size <= LARGEST_HINT}
-        return sorted(found)[:8]
+        return sorted({*sorted(found)[:7], max(found)})
 
     # --- what is wrong --------------------------------------------------------------------------------------------
 
-    def diagnosis(self, outcome: Outcome, *, training: bool) -> Diagnostic:
+    def diagnosis(self, outcome: Outcome) -> Diagnostic:
         """The diagnostic of a failure, with the runs around it that fail alike."""
         assert outcome.failure is not None
+        self.failed = outcome
+        training = outcome.training
         traced = [self.runner.run(self.case, outcome.point, training=training, trace=True)]
         for point in self.near(outcome.point):
             other = self.runner.run(self.case, point, training=training, trace=True)
@@ -145,8 +168,9 @@ class Trial:
                 traced.append(other)
             if len(traced) == TRACED:
                 break
-        if traced[0].failure is None:  # only the first run of a lazy model fails so; tell what is known
-            traced[0] = outcome
+        first = traced[0].failure
+        if first is None or not first.followed:  # only the first run of a lazy model fails so; tell what is known
+            traced = [outcome]
         return diagnose(self.runner, traced, self.case.symbols, self.place, self.label)
 
     def near(self, point: Point) -> Iterator[dict[str, int]]:
@@ -165,26 +189,29 @@ class Trial:
         """A size that the contract leaves open, and the model does not."""
         found = []
         for symbol, point in (domains.fixed or {}).items():
-            made = self.diagnosis(self.run(point), training=True)
+            made = self.diagnosis(self.run(point))
             size = domains.domains[symbol].low
             note = Note(f"it works with `{symbol}` = {size} only, and the contract leaves `{symbol}` open")
             found.append(replace(made, code="fixed-size", notes=(note, *made.notes)))
         for tie in domains.ties:
-            made = self.diagnosis(self.run(tie.broken), training=True)
+            made = self.diagnosis(self.run(tie.broken))
             note = Note(f"it works where `{tie.text}` only, and the contract leaves both open")
             shift = f" {'+' if tie.shift > 0 else '-'} {abs(tie.shift)}" if tie.shift else ""
             help = f"mend this step, or write `{tie.other}{shift}` for `{tie.symbol}` if that is meant"
             found.append(replace(made, code="fixed-size", notes=(note, *made.notes), help=help))
         if found:
-            raise _Stop(self.unchecked("the forward fails"), *found)
+            raise Stop(self.unchecked("the forward fails"), *found)
 
-    def evaluation(self, outcomes: Sequence[Outcome]) -> None:
+    def evaluation(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The same in eval mode, at the first points."""
+        found = []
         for outcome in outcomes[:2]:
             other = self.runner.run(self.case, outcome.point, training=False)
             self.follow(other)
             if other.failure is not None:
-                raise _Stop(self.unchecked("the forward fails"), self.diagnosis(other, training=False))
+                raise Stop(self.unchecked("the forward fails"), self.diagnosis(other))
+            found.append(other)
+        return found
 
     # --- shapes ---------------------------------------------------------------------------------------------------
 
@@ -192,13 +219,14 @@ class Trial:
         """Runs all over the domains: enough that each size has one simplest expression."""
         if not self.case.symbols:
             return [base]
-        samples = [self.run(domains.sample(index)) for index in range(FIRST_SAMPLES)]
-        samples += [self.run(point) for point in (domains.lowest(0), domains.lowest(1), domains.highest(0))]
-        # Points that differ in one symbol alone say little: those of the search come last, and not many of them.
-        found = [base, *samples, *self.outcomes.values()]
-        chosen = list({id(o): o for o in found if o.ok and o.point in domains}.values())[: ENOUGH_SAMPLES - 1]
+        ends = [self.run(domains.sample(index)) for index in range(3)]
+        ends += [self.run(point) for point in (domains.lowest(0), domains.highest(3))]
+        # Points that differ in one symbol alone say little: there are many of the search, and not many are used.
+        found = sorted(self.outcomes.values(), key=lambda outcome: _moved(outcome.point, base.point) == 1)
+        found = [outcome for outcome in (base, *ends, *found) if outcome.ok and outcome.point in domains]
+        chosen = list({id(outcome): outcome for outcome in found}.values())[: ENOUGH_SAMPLES - 1]
         while len(chosen) < MAX_SAMPLES:
-            point = self.separating(chosen, domains)
+            point = self.separating(chosen, domains) or self.confirming(chosen, domains)
             if point is None and len(chosen) >= ENOUGH_SAMPLES:
                 break
             point = point or domains.sample(len(self.outcomes))
@@ -213,20 +241,30 @@ class Trial:
         """A point at which expressions differ that agree so far."""
         forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
         unsettled = [found for sizes in _vectors(outcomes) if len(found := forms.candidates(sizes)) > 1]
-        point = domains.sample(len(outcomes))
+        mixed = [found for found in unsettled if len({form.bases[0].symbol for form in found}) > 1]
+        point = telling(mixed, domains, len(outcomes)) or domains.sample(len(outcomes))
+        if any(len({form.at(point) for form in found}) > 1 for found in mixed):
+            return point
         settled = True
         for symbol, domain in domains.domains.items():
             mine = [found for found in unsettled if found[0].bases[0].symbol == symbol]
-
-            def left(value: int, mine: list[list[Form]] = mine, symbol: str = symbol) -> int:
-                """How many candidates would agree still, at worst."""
-                return sum(max(Counter(form.at({symbol: value}) for form in found).values()) for found in mine)
-
             if mine and not any(tie.symbol == symbol for tie in domains.ties):
-                best = min(map(domain.nth, TRIED), key=left)
-                point[symbol] = best
-                settled = settled and left(best) == sum(map(len, mine))
+                sizes = tuple(map(domain.nth, TRIED))
+                left = [0] * len(sizes)  # how many candidates would agree still, at worst
+                for found in mine:
+                    columns = zip(*(values_of(form, symbol, sizes) for form in found), strict=True)
+                    left = [n + max(Counter(column).values()) for n, column in zip(left, columns, strict=True)]
+                best = min(range(len(sizes)), key=left.__getitem__)
+                point[symbol] = sizes[best]
+                settled = settled and left[best] == sum(map(len, mine))
         return None if settled else domains.tied(point)
+
+    def confirming(self, outcomes: Sequence[Outcome], domains: Domains) -> dict[str, int] | None:
+        """A point at which expressions would differ that agree by chance."""
+        points = [outcome.point for outcome in outcomes]
+        forms = Forms(self.case.symbols, points)
+        found = [form for sizes in _vectors(outcomes) if (form := forms.find(sizes)) is not None]
+        return confirming(found, domains, points)
 
     def report(self, domains: Domains, outcomes: Sequence[Outcome]) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
         forms = Forms(self.case.symbols, [outcome.point for outcome in outcomes])
@@ -239,7 +277,11 @@ class Trial:
         )
         conditions = (*self.conditions(domains), *self.after_the_first(domains))
         report = ShapeReport(True, "", inputs, values, outputs, conditions)
-        return report, (*self.odd(domains), *self.varying(outcomes), *self.mixed(outcomes, outputs))
+        return report, (
+            *self.odd(domains),
+            *varying(outcomes, self.place),
+            *batch_apart(self.case, outcomes, outputs, self.place),
+        )
 
     def inputs(self, forms: Forms) -> Iterator[ValueShape]:
         for contract in self.case.tensors():
@@ -305,50 +347,9 @@ class Trial:
     def odd(self, domains: Domains) -> Iterator[Diagnostic]:
         """Points inside all conditions that fail: there is a condition that has no name here."""
         for point in domains.odd[:1]:
-            made = self.diagnosis(self.run(point), training=True)
+            made = self.diagnosis(self.run(point))
             note = Note(f"other sizes work; it fails {at_point(point)}")
             yield replace(made, severity="warning", notes=(note, *made.notes))
-
-    def varying(self, outcomes: Sequence[Outcome]) -> Iterator[Diagnostic]:
-        """An output whose number of dimensions, or whose items, depend on sizes."""
-        first = outcomes[0]
-        for other in outcomes[1:]:
-            forms = [[(value.name, len(value.shape)) for value in outcome.outputs] for outcome in (first, other)]
-            if forms[0] != forms[1]:
-                shown = [_listed(outcome.outputs) for outcome in (first, other)]
-                yield Diagnostic(
-                    "shape-varies",
-                    "the form of what is returned depends on sizes",
-                    span=self.place,
-                    severity="warning",
-                    notes=(
-                        Note(f"{at_point(first.point)}: {shown[0]}"),
-                        Note(f"{at_point(other.point)}: {shown[1]}"),
-                    ),
-                )
-                return
-
-    def mixed(self, outcomes: Sequence[Outcome], outputs: Sequence[ValueShape]) -> Iterator[Diagnostic]:
-        """An output that has another first size than the inputs have, and their batch inside another size."""
-        tensors = list(self.case.tensors())
-        firsts = {contract.shape[0].text if contract.shape else "" for contract in tensors}
-        batch = next(iter(firsts)) if len(firsts) == 1 else ""
-        if batch not in self.case.symbols:
-            return
-        word = re.compile(rf"\b{re.escape(batch)}\b")
-        for shape in outputs:
-            first, *others = shape.sizes or ("",)
-            if not isinstance(first, int) or batch in others or not any(word.search(str(size)) for size in others):
-                continue
-            proof = [f"{at_point(outcome.point)} it is {_listed(outcome.outputs)}" for outcome in outcomes[:2]]
-            yield Diagnostic(
-                "fixed-size",
-                f"{_the_output(shape.name)} is `{shape.text}`: its first size is {first} whatever `{batch}` is",
-                span=self.place,
-                severity="warning",
-                notes=tuple(map(Note, proof)),
-                help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {first}",
-            )
 
 
 def _place(plan: Plan) -> Span:
@@ -360,6 +361,11 @@ def _place(plan: Plan) -> Span:
     return inputs[0].span if inputs else root.span
 
 
+def _moved(point: Point, base: Point) -> int:
+    """In how many symbols a point differs from another."""
+    return sum(value != base[symbol] for symbol, value in point.items()) if len(base) > 1 else len(base) + 1
+
+
 def _shape(tensor: object) -> tuple[int, ...]:
     """A shape, () for what has none yet."""
     try:
@@ -368,26 +374,15 @@ def _shape(tensor: object) -> tuple[int, ...]:
         return ()
 
 
-def _vectors(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
+def _vectors(outcomes: Sequence[Outcome]) -> Iterator[tuple[int, ...]]:
     """Every distinct vector of sizes, one size for each run."""
+    if len({outcome.layout for outcome in outcomes}) == 1:
+        return iter(dict.fromkeys(zip(*(outcome.sizes for outcome in outcomes), strict=True)))
     seen: dict[tuple[int, ...], None] = {}
-    tables = [{value.name: value.shape for value in (*o.values, *_named(o.outputs))} for o in outcomes]
-    for name, shape in tables[0].items():
-        shapes = [table.get(name) for table in tables]
-        if any(other is None or len(other) != len(shape) for other in shapes):
-            continue
-        for index in range(len(shape)):
-            seen[tuple(other[index] for other in shapes if other is not None)] = None
-    return (list(vector) for vector in seen)
-
-
-def _named(outputs: Iterable[Value]) -> Iterator[Value]:
-    return (replace(value, name=f"return{value.name}") for value in outputs)
-
-
-def _the_output(name: str) -> str:
-    return "the output" if name == "output" else f"the output `{name}`"
-
-
-def _listed(values: Iterable[Value]) -> str:
-    return ", ".join(f"`{list(value.shape)}`" for value in values) or "no tensor"
+    tables = [dict(zip(outcome.layout, outcome.shapes, strict=True)) for outcome in outcomes]
+    for (name, dims), shape in tables[0].items():
+        shapes = [table.get((name, dims)) for table in tables]
+        if None not in shapes:
+            for index in range(len(shape)):
+                seen[tuple(other[index] for other in shapes if other is not None)] = None
+    return iter(seen)

@@ -1,0 +1,98 @@
+"""Warnings about what is returned: it varies with sizes or with the mode, or has lost its batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from confnet.blueprint import modules_of
+from confnet.diagnostics import Diagnostic, Note, Span
+from confnet.plan import Plan
+from confnet.shapes.cases import Case
+from confnet.shapes.diagnose import at_point
+from confnet.shapes.report import ValueShape
+from confnet.shapes.runs import Outcome, Value
+
+__all__ = ["batch_apart", "differing", "reads_mode", "varying"]
+
+
+def reads_mode(plan: Plan) -> bool:
+    """Whether any code of a plan may do something else in eval mode. Layers need not be asked: they never need more."""
+    definitions = [module.definition for module in modules_of(plan) if module.definition is not None]
+    code = [method.code.text for definition in definitions for method in definition.methods.values()]
+    code += [hook.code.text for module in modules_of(plan) for hook in module.hooks if hook.code is not None]
+    return any(re.search(r"\btraining\b", text) for text in code)
+
+
+def differing(trained: Sequence[Outcome], in_eval: Sequence[Outcome], place: Span) -> Iterator[Diagnostic]:
+    """A warning where what is returned in eval mode has another shape or dtype than in train mode.
+
+    Another number of items is meant: a model that returns more while it is trained says so in its code.
+    """
+    for one, other in zip(trained, in_eval, strict=False):
+        same_form = [value.name for value in one.outputs] == [value.name for value in other.outputs]
+        if same_form and one.outputs != other.outputs:
+            yield Diagnostic(
+                "shape-varies",
+                "what is returned in eval mode is not what is returned in train mode",
+                span=place,
+                severity="warning",
+                notes=(
+                    Note(f"in train mode: {_with_dtypes(one.outputs)}; this is what the report tells"),
+                    Note(f"in eval mode: {_with_dtypes(other.outputs)}"),
+                ),
+            )
+            return
+
+
+def varying(outcomes: Sequence[Outcome], place: Span) -> Iterator[Diagnostic]:
+    """A warning where the number of dimensions of an output, or its items, depend on sizes."""
+    first = outcomes[0]
+    for other in outcomes[1:]:
+        forms = [[(value.name, len(value.shape)) for value in outcome.outputs] for outcome in (first, other)]
+        if forms[0] != forms[1]:
+            shown = [_listed(outcome.outputs) for outcome in (first, other)]
+            yield Diagnostic(
+                "shape-varies",
+                "the form of what is returned depends on sizes",
+                span=place,
+                severity="warning",
+                notes=(
+                    Note(f"{at_point(first.point)}: {shown[0]}"),
+                    Note(f"{at_point(other.point)}: {shown[1]}"),
+                ),
+            )
+            return
+
+
+def batch_apart(
+    case: Case, outcomes: Sequence[Outcome], outputs: Sequence[ValueShape], place: Span
+) -> Iterator[Diagnostic]:
+    """An output that has another first size than the inputs have, and their batch inside another size."""
+    firsts = {contract.shape[0].text if contract.shape else "" for contract in case.tensors()}
+    batch = next(iter(firsts)) if len(firsts) == 1 else ""
+    if batch not in case.symbols:
+        return
+    word = re.compile(rf"\b{re.escape(batch)}\b")
+    for shape in outputs:
+        first, *others = shape.sizes or ("",)
+        if not isinstance(first, int) or batch in others or not any(word.search(str(size)) for size in others):
+            continue
+        proof = [f"{at_point(outcome.point)} it is {_listed(outcome.outputs)}" for outcome in outcomes[:2]]
+        named = "the output" if shape.name == "output" else f"the output `{shape.name}`"
+        yield Diagnostic(
+            "fixed-size",
+            f"{named} is `{shape.text}`: its first size is {first} whatever `{batch}` is",
+            span=place,
+            severity="warning",
+            notes=tuple(map(Note, proof)),
+            help=f"write `{batch}`'s own value, such as `x.shape[0]`, in the place of {first}",
+        )
+
+
+def _listed(values: Iterable[Value]) -> str:
+    return ", ".join(f"`{list(value.shape)}`" for value in values) or "no tensor"
+
+
+def _with_dtypes(values: Iterable[Value]) -> str:
+    return ", ".join(f"`{value.dtype}` of `{list(value.shape)}`" for value in values) or "no tensor"
