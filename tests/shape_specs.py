@@ -1,19 +1,12 @@
-"""Small random models for the check of shapes, right ones and wrong ones, and what really becomes of them."""
+"""Small random models of a few lines, right ones and wrong ones. What becomes of them: `tests/soundness`."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-import torch
-from torch import nn
-
-import confnet
-from confnet.api import Report
-
-__all__ = ["fitting", "random_spec", "really", "verdict"]
+__all__ = ["random_spec"]
 
 
 def random_spec(random: Random) -> dict[str, Any]:
@@ -347,92 +340,3 @@ def _tokens(random: Random) -> dict[str, Any]:
             }
         }
     )
-
-
-# --- what really happens --------------------------------------------------------------------------------------------
-
-
-def symbols(spec: Mapping[str, Any]) -> list[str]:
-    found: dict[str, None] = {}
-    for value in spec["inputs"].values():
-        for size in value["shape"] if isinstance(value, dict) else value:
-            if isinstance(size, str):
-                found[size.split()[-1]] = None
-    return list(found)
-
-
-def really(spec: Mapping[str, Any], model: nn.Module, point: Mapping[str, int], *, training: bool) -> tuple[int, ...]:
-    """The shape that comes out of a real forward; whatever it raises is raised."""
-    inputs = []
-    for value in spec["inputs"].values():
-        shape = [eval(str(size), dict(point)) for size in (value["shape"] if isinstance(value, dict) else value)]
-        if isinstance(value, dict) and "int" in value["dtype"]:
-            made = torch.randint(value["low"], value["high"], shape, dtype=getattr(torch, value["dtype"]))
-            made.view(-1)[0] = value["high"] - 1  # the end of the range is reached
-        else:
-            made = torch.randn(shape)
-        inputs.append(made)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return tuple(model.train(training)(*inputs).shape)
-
-
-def fitting(report: Report, point: Mapping[str, int]) -> bool:
-    """Whether a point meets the conditions that were found."""
-    return all(eval(condition.text, dict(point)) for shape in report.shapes for condition in shape.conditions)
-
-
-def verdict(spec: Mapping[str, Any], random: Random) -> str:
-    """Validate a spec and compare with real forwards: "right", "wrong" or "open" (a condition without a name).
-
-    Raises AssertionError where confnet promised what does not hold, or refused what works.
-    """
-    report = confnet.validate(spec)
-    shown = f"{confnet.dumps(spec)}\n{report}\n{[str(shape) for shape in report.shapes]}"
-    names = symbols(spec)
-    points = [{name: random.randint(2, 40) for name in names} for _ in range(12)]
-    points += [dict.fromkeys(names, random.randint(2, 24)) for _ in range(6)]
-    codes = {d.code for d in report.diagnostics if d.severity == "error"}
-    if report.ok:
-        assert len(report.shapes) == 1, shown
-        assert report.shapes[0].checked, shown
-        if any(d.code in ("shape-mismatch", "shape-varies") for d in report.diagnostics):
-            return "open"
-        model = confnet.build(spec)
-        inside = [point for point in points if fitting(report, point)][:5]
-        for point in inside:
-            for training in (True, False):
-                try:
-                    shape = really(spec, model, point, training=training)
-                except Exception as error:
-                    raise AssertionError(f"accepted, fails at {point} ({training=}): {error}\n{shown}") from error
-                sizes = report.shapes[0].outputs[0].sizes
-                if "?" not in sizes:
-                    predicted = tuple(eval(str(size), dict(point)) for size in sizes)
-                    assert shape == predicted, f"{shape} comes out at {point}\n{shown}"
-        return "right"
-    try:
-        model = confnet.build(spec)
-    except confnet.ConfnetError:  # seen without any shapes
-        return "wrong"
-    assert codes <= {
-        "shape-mismatch",
-        "fixed-size",
-        "contract-mismatch",
-        "index-out-of-range",
-        "dtype-mismatch",
-        "forward-fails",
-    }, shown
-    works = 0
-    for point in points:
-        try:
-            made = [really(spec, model, point, training=training) for training in (True, False)]
-        except Exception:
-            continue
-        works += bool(made)
-    if "contract-mismatch" not in codes and "fixed-size" not in codes:
-        # Sizes that agree by accident (a broadcast 1, `W == 2 * H + 3`) are no reason to accept.
-        assert works <= len(points) // 3, f"refused, works at {works} of {len(points)} points\n{shown}"
-    elif "fixed-size" in codes and "contract" not in shown:
-        assert works < len(points), f"refused, works everywhere\n{shown}"
-    return "wrong"

@@ -19,6 +19,7 @@ import click
 
 import confnet
 from confnet.cli.audit import audit
+from confnet.cli.build import build
 from confnet.cli.options import common_options, format_option
 from confnet.diagnostics import ConfnetError, Diagnostic, closest
 from confnet.files import STANDARD_INPUT, find_files
@@ -135,7 +136,7 @@ def validate(
 
 def _shape_data(report: ShapeReport) -> dict[str, Any]:
     """A report of shapes as plain data."""
-    tables = {"inputs": report.inputs, "values": report.values, "outputs": report.outputs}
+    tables = {"inputs": report.inputs, "values": report.values, "outputs": report.outputs, "in_eval": report.in_eval}
     return {
         "variant": report.variant,
         "root": report.root,
@@ -259,6 +260,7 @@ def _print_codes() -> None:
 
 
 commands.add_command(audit)
+commands.add_command(build)
 
 
 def _files(arguments: tuple[str, ...], quiet: bool) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ class ShapeReport:
     """The shapes of one model: checked, or unchecked and why (`reason`).
 
     Symbolic sizes mean any integer from 2 up that meets the `conditions`. `values` are those of inner modules, in the
-    order in which they are called.
+    order in which they are called. Outputs and values are those of train mode; `in_eval` are the outputs of eval mode
+    where code makes them others.
     """
 
     checked: bool
@@ -61,13 +62,17 @@ class ShapeReport:
     conditions: tuple[Condition, ...] = ()
     variant: str | None = None
     root: str | None = None
+    in_eval: tuple[ValueShape, ...] = ()
 
     def __str__(self) -> str:
         if not self.checked:
             return f"unchecked: {self.reason}"
-        sides = [", ".join(map(str, side)) or "nothing" for side in (self.inputs, self.outputs)]
+        taken, returned, in_eval = (
+            ", ".join(map(str, side)) or "nothing" for side in (self.inputs, self.outputs, self.in_eval)
+        )
         needs = " and ".join(condition.text for condition in self.conditions)
-        return " -> ".join(sides) + (f" where {needs}" if needs else "")
+        modes = f" (in eval mode {in_eval})" if self.in_eval else ""
+        return f"{taken} -> {returned}{modes}" + (f" where {needs}" if needs else "")
 
 
 def output_name(name: str, contract: Contract) -> str:
