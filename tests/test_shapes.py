@@ -14,8 +14,10 @@ import torch
 
 import confnet
 from confnet.api import Report
+from confnet.pipeline import make_plan
 from confnet.shapes.domains import Domain, explore
 from confnet.shapes.forms import Forms
+from confnet.shapes.outputs import reads_mode
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -174,7 +176,10 @@ def test_forms_need_no_torch() -> None:
         ("inputs: {x: [B, T]}\nforward: |\n  assert x.shape[1] % 2 == 1, 'odd'\n  return x", ["T % 2 == 1"]),
         ("inputs: {x: [B, 4]}\nSequential: [{BatchNorm1d: 4}]", []),
         # A half of 2 is 1, which is broadcast: 2 works, other even sizes do not.
-        ("inputs: {x: [B, T, 4]}\nforward: |\n  x = F.pad(x, (0, 0, 1, 0))\n  return x[:, ::2] + x[:, 1::2]", ["T % 2 == 1"]),
+        (
+            "inputs: {x: [B, T, 4]}\nforward: |\n  x = F.pad(x, (0, 0, 1, 0))\n  return x[:, ::2] + x[:, 1::2]",
+            ["T % 2 == 1"],
+        ),
     ],
 )  # fmt: skip
 def test_conditions(text: str, conditions: list[str]) -> None:
@@ -242,6 +247,25 @@ def test_sizes_that_only_one_mode_needs() -> None:
     (shapes,) = report.shapes
     assert [condition.text for condition in shapes.conditions] == ["H >= 7", "W >= 7"]
     assert str(shapes).startswith("x: [B, 1, H, W] -> output: [B, 1, H, W] (in eval mode output: [B, 1, H - 6, W - 6])")
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("return F.dropout(x, 0.5, training)", False),
+        ("return F.dropout(x, training=self.training)", False),
+        ("p = 0.1 if training else 0.0\n  return F.dropout(x, p)", False),
+        ("p = 0.1 if training else 0.0\n  return F.dropout(x, p) * p", True),
+        ("p = 2 if training else 3\n  return x.repeat(p, 1)", True),
+        ("if training:\n      return x\n  return F.dropout(x, 0.5, training)", True),
+        ("return F.dropout(x, 0.5, training)[: 2 if training else 3]", True),
+        ("return x", False),
+    ],
+)
+def test_who_asks_for_the_mode(body: str, asked: bool) -> None:
+    text = f"confnet: 1\nname: Net\ninputs: {{x: [B, T]}}\nforward: |\n  {body}\n"
+    plan, _ = make_plan(confnet.loads(text))
+    assert reads_mode(plan) is asked
 
 
 def test_outputs_are_stated_for_both_modes() -> None:

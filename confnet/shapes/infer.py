@@ -298,18 +298,18 @@ class _Round:
         sizes = ", ".join(f"`{symbol}`" for symbol in found.symbols)
         words = [f"the symbolic size{'s' if len(found.symbols) > 1 else ''} {sizes}"] if sizes else []
         what = " and ".join([*words, *found.others])
-        return _diagnostic(
+        return _failure(
             "auto-depends-on-size", layer, f"depends on {what}", FIXED_HELP, list(map(Note, found.shown))
         )
 
     def unknown(self, layer: AutoLayer) -> Diagnostic:
         if self.stopped is not None:
             reason = "cannot be inferred: a step before it depends on the values of tensors"
-            return _diagnostic(
+            return _failure(
                 "auto-unknown", layer, reason, "write the number", [Note("it is this step", self.stopped.span)]
             )
         reason = "cannot be inferred: the forward never comes to this layer"
-        return _diagnostic("auto-unknown", layer, reason, "call the layer in the forward, or write the number")
+        return _failure("auto-unknown", layer, reason, "call the layer in the forward, or write the number")
 
 
 def _near(base: Point, symbols: Sequence[str]) -> Iterator[Point]:
@@ -325,10 +325,10 @@ def _far(base: Point, symbols: Sequence[str]) -> Iterator[Point]:
 
 def _without_inputs(layer: AutoLayer, reason: str) -> Diagnostic:
     help = "declare what the model takes, as `inputs: {x: [B, 3, 32, 32]}`, or write the number"
-    return _diagnostic("auto-without-inputs", layer, f"cannot be inferred: {reason}", help)
+    return _failure("auto-without-inputs", layer, f"cannot be inferred: {reason}", help)
 
 
-def _diagnostic(code: str, layer: AutoLayer, message: str, help: str, notes: Sequence[Note] = ()) -> Diagnostic:
+def _failure(code: str, layer: AutoLayer, message: str, help: str, notes: Sequence[Note] = ()) -> Diagnostic:
     plan = layer.plan
     what = f"`{layer.argument}` of `{plan.base}` {message}"
     return Diagnostic(code, what, span=plan.span, help=help, notes=(*notes, *plan.chain))

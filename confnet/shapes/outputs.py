@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from confnet.blueprint import modules_of
 from confnet.diagnostics import Diagnostic, Note, Span
+from confnet.language.code import Code
+from confnet.language.forward import parse_code
 from confnet.plan import Plan
 from confnet.shapes.cases import Case
 from confnet.shapes.diagnose import at_point
@@ -15,13 +19,54 @@ from confnet.shapes.runs import Outcome, Value
 
 __all__ = ["batch_apart", "differing", "reads_mode", "varying"]
 
+SAME_FORM = frozenset(
+    {
+        "alpha_dropout", "batch_norm", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+        "scaled_dot_product_attention",
+    }
+)  # fmt: skip
+"""Functions of torch whose result has one form, whatever mode or probability they are given."""
+
 
 def reads_mode(plan: Plan) -> bool:
-    """Whether any code of a plan may do something else in eval mode. Layers need not be asked: they never need more."""
+    """Whether any code of a plan may return something else in eval mode.
+
+    Layers need not be asked: they never need more there. Neither does code that only hands the mode, or a number
+    chosen by it, to a function whose result has the same form whatever it is.
+    """
     definitions = [module.definition for module in modules_of(plan) if module.definition is not None]
-    code = [method.code.text for definition in definitions for method in definition.methods.values()]
-    code += [hook.code.text for module in modules_of(plan) for hook in module.hooks if hook.code is not None]
-    return any(re.search(r"\btraining\b", text) for text in code)
+    code = {method.code for definition in definitions for method in definition.methods.values()}
+    code |= {hook.code for module in modules_of(plan) for hook in module.hooks if hook.code is not None}
+    return any(_asks_for_the_mode(piece) for piece in code)
+
+
+@lru_cache(maxsize=1024)
+def _asks_for_the_mode(code: Code) -> bool:
+    if "training" not in code.text:
+        return False
+    body = ast.Module(list(parse_code(code).body), [])
+    harmless = {
+        id(node)
+        for call in ast.walk(body)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in SAME_FORM
+        for argument in (*call.args, *call.keywords)
+        for node in ast.walk(argument)
+    }
+    # `p = rate if training else 0.0`, where `p` goes nowhere else.
+    for step in ast.walk(body):
+        if isinstance(step, ast.Assign) and isinstance(step.value, ast.IfExp) and isinstance(step.targets[0], ast.Name):
+            reads = [node for node in _names(body, step.targets[0].id) if isinstance(node.ctx, ast.Load)]
+            if len(step.targets) == 1 and all(id(node) in harmless for node in reads):
+                harmless |= {id(node) for node in ast.walk(step.value.test)}
+    asked = [
+        *_names(body, "training"),
+        *(n for n in ast.walk(body) if isinstance(n, ast.Attribute) and n.attr == "training"),
+    ]
+    return any(id(node) not in harmless for node in asked)
+
+
+def _names(body: ast.AST, name: str) -> Iterator[ast.Name]:
+    return (node for node in ast.walk(body) if isinstance(node, ast.Name) and node.id == name)
 
 
 def differing(trained: Sequence[Outcome], in_eval: Sequence[Outcome], place: Span) -> Iterator[Diagnostic]:
