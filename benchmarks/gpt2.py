@@ -27,12 +27,13 @@ class Conv1D(nn.Module):
 
     def __init__(self, nf: int, nx: int, device: str | None = None) -> None:
         super().__init__()
+        self.nf, self.nx = nf, nx
         self.weight = nn.Parameter(torch.empty(nx, nf, device=device))
         self.bias = nn.Parameter(torch.zeros(nf, device=device))
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], -1)
+        return torch.addmm(self.bias, x.reshape(-1, self.nx), self.weight).view(*x.shape[:-1], self.nf)
 
 
 class Attention(nn.Module):
@@ -47,10 +48,15 @@ class Attention(nn.Module):
         self.resid_dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        batch, length, width = x.shape
+        q, k, v = self.c_attn(x).split(width, dim=2)
+        q = q.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        k = k.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        v = v.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
         dropout = self.attn_dropout.p if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        result: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))
+        y = y.transpose(1, 2).reshape(batch, length, width)
+        result: Tensor = self.resid_dropout(self.c_proj(y))
         return result
 
 

@@ -98,9 +98,7 @@ def tree(size: Size, layers: Any) -> Node:
         "ln_f": Node(nn.LayerNorm, {"normalized_shape": width}),
     }
     head = {"in_features": width, "out_features": size["vocab_size"], "bias": False}
-    return Node(
-        gpt2.GPT2Of, {"transformer": Node(gpt2.TransformerOf, transformer), "lm_head": Node(nn.Linear, head)}
-    )
+    return Node(gpt2.GPT2Of, {"transformer": Node(gpt2.TransformerOf, transformer), "lm_head": Node(nn.Linear, head)})
 
 
 def path_of(cls: type) -> str:
@@ -359,7 +357,13 @@ MAKERS = (
         jsonargparse_make,
     ),
     Maker(
-        "confection", "confection", "confection", "gpt2_confection.cfg", confection_text, confection_read, confection_make
+        "confection",
+        "confection",
+        "confection",
+        "gpt2_confection.cfg",
+        confection_text,
+        confection_read,
+        confection_make,
     ),
     Maker("fiddle", "fiddle", "fiddle", "gpt2_fiddle.py", fiddle_text, fiddle_read, fiddle_make),
 )

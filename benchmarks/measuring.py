@@ -1,12 +1,14 @@
 """What all benchmarks share: times of contenders side by side, their ratios with a spread, and tables of them.
 
 In each repetition every contender runs once, in an order drawn anew; a ratio is taken within a repetition, so that a
-machine that slows down for a while slows both. Garbage is collected before each time is taken, never because of
-another contender; during it the collector is as Python sets it, since that is what a user has.
+machine that slows down for a while slows both. Garbage is collected before each time is taken, so that nobody pays for
+another's; during it the collector runs as Python sets it, but does not look at what was there before all of them (the
+modules of torch, say), a quarter of a second that would fall on one or the other by chance.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import platform
@@ -21,6 +23,8 @@ import torch
 from torch import nn
 
 __all__ = [
+    "BASE",
+    "TIMES",
     "Row",
     "Setting",
     "Table",
@@ -28,10 +32,12 @@ __all__ = [
     "assert_equal",
     "machine",
     "missed",
+    "parser_of",
     "quartiles",
     "ratio_row",
     "rows_of",
     "seconds",
+    "show",
     "shuffled",
 ]
 
@@ -50,6 +56,20 @@ class Setting:
     threads: int = 2
     seed: int = 0
     tiny: bool = False
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Setting:
+        """The setting of a command line, which holds for this process from now on."""
+        torch.set_num_threads(options.threads)
+        return cls(options.repetitions, options.threads, options.seed, options.tiny)
+
+    def name(self, model: str) -> str:
+        """What tables call a model: a tiny one stands for nothing."""
+        return f"{model} (tiny)" if self.tiny else model
+
+    def target(self, ratio: float) -> float | None:
+        """A target, which is one for models of full size only."""
+        return None if self.tiny else ratio
 
     def order(self) -> random.Random:
         return random.Random(self.seed)
@@ -117,15 +137,20 @@ def shuffled(ways: Mapping[str, Way], setting: Setting, warm_up: bool = True) ->
     times: dict[str, list[float]] = {name: [] for name in ways}
     if warm_up:
         for way in ways.values():
-            seconds(way)
-    for _ in range(setting.repetitions):
-        for name in order.sample(list(ways), len(ways)):
-            times[name].append(seconds(ways[name]))
+            way()
+    gc.collect()
+    gc.freeze()
+    try:
+        for _ in range(setting.repetitions):
+            for name in order.sample(list(ways), len(ways)):
+                times[name].append(seconds(ways[name]))
+    finally:
+        gc.unfreeze()
     return times
 
 
 def rows_of(
-    case: str, times: Mapping[str, Sequence[float]], targets: Mapping[str, float], base: str = BASE
+    case: str, times: Mapping[str, Sequence[float]], targets: Mapping[str, float | None], base: str = BASE
 ) -> list[Row]:
     """A row for each contender: its time, and its ratio to `base` within the same repetition."""
     return [ratio_row(case, name, values, times[base], targets.get(name)) for name, values in times.items()]
@@ -161,6 +186,25 @@ def _processor() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def parser_of(doc: str | None, repetitions: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks of tables have."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
+    times = f"measurements of each contender (default {repetitions})"
+    parser.add_argument("--repetitions", type=int, default=repetitions, help=times)
+    parser.add_argument("--threads", type=int, default=2, help="torch.set_num_threads (default 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order (default 0)")
+    parser.add_argument("--tiny", action="store_true", help="small models: only whether it runs")
+    return parser
+
+
+def show(make: Callable[[Setting], Sequence[Table]], setting: Setting) -> None:
+    """Print the machine, the tables of a benchmark, and the targets that are not met."""
+    print(f"{machine(setting)}\n", flush=True)
+    tables = make(setting)
+    print("\n\n".join(table.text() for table in tables))
+    print("\n".join(["", *missed(tables)]))
 
 
 def missed(tables: Sequence[Table]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from confnet.api import dumps as dumps
     from confnet.api import load as load
     from confnet.api import loads as loads
+    from confnet.api import materialize as materialize
     from confnet.api import spec_of as spec_of
     from confnet.api import validate as validate
     from confnet.auditing import Audit as Audit
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from confnet.builder.hook_handles import captured as captured
     from confnet.builder.hook_handles import hooks as hooks
     from confnet.builder.hook_handles import hooks_disabled as hooks_disabled
-    from confnet.builder.rules import InitOrigin as InitOrigin
-    from confnet.builder.rules import init_report as init_report
+    from confnet.builder.origins import InitOrigin as InitOrigin
+    from confnet.builder.origins import WeightOrigin as WeightOrigin
+    from confnet.builder.origins import init_report as init_report
+    from confnet.builder.weight_files import save_weights as save_weights
+    from confnet.builder.weights import LoadReport as LoadReport
+    from confnet.builder.weights import load_report as load_report
     from confnet.catalog.registry import applies as applies
     from confnet.catalog.registry import hook as hook
     from confnet.catalog.registry import initializer as initializer
@@ -48,11 +53,13 @@ _HOMES = {
     "ConfnetError": "confnet.diagnostics",
     "Diagnostic": "confnet.diagnostics",
     "HookHandle": "confnet.builder.hook_handles",
-    "InitOrigin": "confnet.builder.rules",
+    "InitOrigin": "confnet.builder.origins",
     "Limits": "confnet.limits",
+    "LoadReport": "confnet.builder.weights",
     "Report": "confnet.api",
     "Span": "confnet.diagnostics",
     "Spec": "confnet.loading",
+    "WeightOrigin": "confnet.builder.origins",
     "applies": "confnet.catalog.registry",
     "audit": "confnet.auditing",
     "build": "confnet.api",
@@ -61,11 +68,14 @@ _HOMES = {
     "hook": "confnet.catalog.registry",
     "hooks": "confnet.builder.hook_handles",
     "hooks_disabled": "confnet.builder.hook_handles",
-    "init_report": "confnet.builder.rules",
+    "init_report": "confnet.builder.origins",
     "initializer": "confnet.catalog.registry",
     "load": "confnet.api",
+    "load_report": "confnet.builder.weights",
     "loads": "confnet.api",
+    "materialize": "confnet.api",
     "register": "confnet.catalog.registry",
+    "save_weights": "confnet.builder.weight_files",
     "spec_of": "confnet.api",
     "validate": "confnet.api",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -11,25 +10,37 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from confnet.blueprint import Blueprint, modules_of
-from confnet.catalog.registry import DEFAULT_REGISTRY
+from confnet.checked import Checked, Seeds, choices
+from confnet.collector import uncollected
 from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_file, load_text, located
-from confnet.pipeline import ARGS_FILE, check_library, make_plan
-from confnet.plan import Plan
+from confnet.pipeline import ARGS_FILE, check_library
 from confnet.render import render_text
 from confnet.source import Source, parse, to_text
 
 if TYPE_CHECKING:
     import torch
 
-    from confnet.builder import Built, Inspection
+    from confnet.builder import Inspection
+    from confnet.builder.weights import RenameLike, WeightsLike
     from confnet.shapes import Memory, ShapeReport
 
 T = TypeVar("T")
 
-__all__ = ["BuildRecord", "Report", "SourceLike", "build", "dumps", "inspect", "load", "loads", "spec_of", "validate"]
+__all__ = [
+    "BuildRecord",
+    "Report",
+    "SourceLike",
+    "build",
+    "dumps",
+    "inspect",
+    "load",
+    "loads",
+    "materialize",
+    "spec_of",
+    "validate",
+]
 
 TOO_MUCH = ("too-many-errors", "too-many-modules", "too-much-work", "too-much-code")
 """Codes of what is too large to go on with."""
@@ -103,6 +114,13 @@ def validate(
     device, so that what only torch can refuse is found; torch is not imported before that. Where the file says what
     a model takes, its forward is then run there, at several sizes, without any values (unless `shapes` is false).
     """
+    with uncollected():
+        return _validate(source, variant, root, {**(args or {}), **more}, limits, shapes)
+
+
+def _validate(
+    source: SourceLike, variant: str | None, root: str | None, given: Mapping[str, Any], limits: Limits, shapes: bool
+) -> Report:
     shape_reports: list[ShapeReport] = []
     memory: list[Memory] = []
     found: dict[Diagnostic, None] = {}
@@ -110,23 +128,31 @@ def validate(
     try:
         spec = _spec(source, limits)
         sources.update(spec.texts)
-        given = {**(args or {}), **more}
-        choices = _choices(spec, variant, root, given)
-        if not choices:
+        chosen = choices(spec, variant, root, given)
+        if not chosen:
             found.update(dict.fromkeys(check_library(spec)))
     except ConfnetError as error:
         return _report(located(error.diagnostics, {}), error.sources)
     known: set[tuple[str, str, Span | None]] = set()
-    for chosen_variant, chosen_root in choices:
+    tried: list[Checked] = []
+    for chosen_variant, chosen_root in chosen:
         try:
-            checked = _Checked.make(spec, given, chosen_variant, chosen_root, limits)
+            checked = Checked.make(spec, given, chosen_variant, chosen_root, limits)
             sources.update(checked.plan.sources)
             with warnings.catch_warnings():  # torch's remarks on sizes are for whoever builds the model
                 warnings.simplefilter("ignore")
-                diagnostics = (*checked.warnings, *checked.on_meta(memory if shapes else None, shape_reports))
+                same = next((index for index, other in enumerate(tried) if checked.is_like(other)), None)
+                if same is None:
+                    diagnostics = (*checked.warnings, *checked.on_meta(memory if shapes else None, shape_reports))
+                else:  # the variant says what is the case anyhow, and what was found holds for it as well
+                    diagnostics = checked.warnings
+                    shape_reports += [replace(report, variant=chosen_variant) for report in shape_reports[same:][:1]]
+                tried.append(checked)
         except ConfnetError as error:
             sources.update(error.sources)
             diagnostics = error.diagnostics
+            if chosen_root != root and {d.code for d in diagnostics} == {"auto-without-inputs"}:
+                diagnostics = checked.warnings  # of a library: the sizes come from whoever uses the definition
         for diagnostic in diagnostics:
             fact = (diagnostic.code, diagnostic.message, diagnostic.span)
             if fact not in known:
@@ -149,6 +175,12 @@ def build(
     root: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    seed: int | None = None,
+    seeding: str = "parameter",
+    weights: WeightsLike | None = None,
+    rename: RenameLike | None = None,
+    strict: bool = True,
+    weights_format: str = "safetensors",
     args: Mapping[str, Any] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     **more: Any,
@@ -157,17 +189,65 @@ def build(
 
     `args` (or keyword arguments, the same) set the document's args over those of `variant`; `root` builds one of
     its definitions instead of the document. `device` is where parameters are made (torch's default device when
-    None; `"meta"` allocates nothing), `dtype` what floating-point parameters and buffers are converted to.
-    Parameters are drawn from torch's global generator, in the order in which hand-written code would draw them.
-    Raises ConfnetError with every mistake of the spec.
+    None; `"meta"` allocates nothing: `materialize` gives such a model its values later), `dtype` what floating-point
+    parameters and buffers are converted to.
+
+    Every parameter is drawn once, from a stream that derives from `seed` and the parameter's name. Without a `seed`
+    one is drawn from torch's global generator. `seeding="cpu"` draws on the CPU, the same bits for every device;
+    `seeding="torch"` constructs in order and draws from the global generator, as hand-written code does.
+
+    `weights` (a safetensors file, an index of shards, a folder that has one, or tensors by name) are loaded instead,
+    their keys renamed by the patterns of `rename`. Every name must have its partner of the same shape; unless
+    `strict`, what is missing is initialised. `weights_format="torch"` reads files of `torch.save`, without code.
+    Raises ConfnetError with every mistake of the spec, or of the weights.
     """
-    return _rendering(
-        lambda: (
-            _Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits)
-            .construct(device, dtype)
-            .module
-        )
-    )
+    seeds = Seeds(seed, seeding)
+
+    def run() -> torch.nn.Module:
+        checked = Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits)
+        if weights is None:
+            return checked.construct(device, dtype, seeds).module
+        from confnet.builder import Weights  # torch, which a wrong spec never needs
+
+        return checked.load(Weights(weights, rename, strict, weights_format), device, dtype, seeds).module
+
+    return _rendering(run)
+
+
+def materialize(
+    model: torch.nn.Module,
+    device: torch.device | str | None = None,
+    *,
+    seed: int | None = None,
+    seeding: str = "parameter",
+    weights: WeightsLike | None = None,
+    rename: RenameLike | None = None,
+    strict: bool = True,
+    weights_format: str = "safetensors",
+) -> torch.nn.Module:
+    """Give a model that was built on the meta device its values on `device` (None: torch's default), and return it.
+
+    The values are those that `build` with the same arguments gives. What is not on meta any more stays as it is, as
+    do dtypes, `requires_grad`, ties and hooks as they are now. Raises TypeError for a module that is not the root of a
+    build, ValueError where one of its tensors is none of its file's, ConfnetError for weights that do not fit.
+    """
+    seeds = Seeds(seed, seeding)
+
+    def run() -> torch.nn.Module:
+        from confnet.builder import Weights, blueprint_of, give_values, is_root
+
+        blueprint = blueprint_of(model)
+        if blueprint is None or not is_root(model):
+            raise TypeError(f"`{type(model).__name__}` is not the root of a model that confnet built")
+        checked = Checked.again(blueprint)
+        if weights is None:
+            twin = checked.construct(device, None, seeds)
+        else:
+            twin = checked.load(Weights(weights, rename, strict, weights_format), device, None, seeds)
+        give_values(model, twin)
+        return model
+
+    return _rendering(run)
 
 
 def inspect(
@@ -184,7 +264,7 @@ def inspect(
     """
 
     def run() -> Inspection:
-        built = _Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None)
+        built = Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None)
         from confnet.builder import inspection  # torch, which a wrong spec never needs
 
         return inspection(built)
@@ -214,76 +294,6 @@ def spec_of(model: torch.nn.Module) -> BuildRecord:
     return BuildRecord(blueprint.spec(), args, blueprint.variant, blueprint.root)
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """A plan that passed every check, and how to come to it again."""
-
-    plan: Plan
-    warnings: tuple[Diagnostic, ...]
-    blueprint: Blueprint
-    limits: Limits
-
-    @classmethod
-    def make(
-        cls, spec: Spec, args: Mapping[str, Any], variant: str | None, root: str | None, limits: Limits
-    ) -> _Checked:
-        for name, value in (("variant", variant), ("root", root)):
-            if value is not None and not isinstance(value, str):
-                raise TypeError(f"`{name}` is a text or None, not {type(value).__name__}")
-        text = to_text({name: _plain_arg(value) for name, value in args.items()}) if args else ""
-        plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
-        blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan))
-        return cls(plan, warnings, blueprint, limits)
-
-    def on_meta(self, memory: list[Memory] | None, reports: list[ShapeReport]) -> tuple[Diagnostic, ...]:
-        """What is wrong with the model as torch sees it: built on meta and, with a `memory`, run there."""
-        trial = replace(self, blueprint=replace(self.blueprint, guarded=True))
-        built = trial.construct("meta", None)
-        if memory is None:
-            return built.warnings
-        from confnet.builder.guard import budget
-        from confnet.shapes import Memory, check_shapes
-
-        memory[:] = memory or [Memory()]
-        waiting = [built]
-        with budget(steps=1_000_000, seconds=30):
-            report, found = check_shapes(
-                trial.plan,
-                trial.blueprint,
-                lambda: waiting.pop() if waiting else trial.construct("meta", None),
-                memory[0],
-            )
-        reports.append(report)
-        return (*built.warnings, *found)
-
-    def construct(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Built:
-        from confnet.builder import check_parameters, construct
-
-        try:
-            if self.limits.parameters is not None:  # before anything is allocated
-                check_parameters(construct(self.plan, self.blueprint, device="meta"), self.limits.parameters)
-            return construct(self.plan, self.blueprint, device=device, dtype=dtype)
-        except ConfnetError as error:
-            raise ConfnetError(error.diagnostics, {**self.plan.sources, **error.sources}) from error.__cause__
-
-
-def _choices(
-    spec: Spec, variant: str | None, root: str | None, args: Mapping[str, Any]
-) -> list[tuple[str | None, str | None]]:
-    """The variants and roots to check a spec under: those that are named, or all that can stand by themselves."""
-    document = spec.document
-    if variant is not None or root is not None:
-        return [(variant, root)]
-    if document.root is None:
-        definitions = [
-            d for d in document.modules if all(a.has_default for a in (d.module.body.args if d.module.body else ()))
-        ]
-        return [(None, definition.name) for definition in definitions]
-    required = [arg.name for arg in document.args if not arg.has_default and arg.name not in args]
-    bare: list[tuple[str | None, str | None]] = [] if required and document.variants else [(None, None)]
-    return [*bare, *((item.name, None) for item in document.variants)]
-
-
 def _under(diagnostic: Diagnostic, variant: str | None) -> Diagnostic:
     """The diagnostic with a note of the variant that it was found under."""
     if variant is None:
@@ -310,32 +320,6 @@ def _spec(source: SourceLike, limits: Limits) -> Spec:
             raise TypeError("the file must be open for text, not bytes")
         return load_text(text, name if isinstance(name, str) else "<text>", limits)
     raise TypeError(f"a spec is a path, an open text file, a mapping or a Spec, not {type(source).__name__}")
-
-
-def _plain_arg(value: Any) -> Any:
-    """A caller's argument as a value of a file: dtypes by their names."""
-    if re.fullmatch(r"torch\.[a-z]\w*", repr(value)) and type(value).__name__ == "dtype":
-        return repr(value)
-    return value
-
-
-def _plugins(plan: Plan) -> tuple[str, ...]:
-    """The Python modules that registered what a plan uses."""
-    registry = DEFAULT_REGISTRY
-    used: dict[str, None] = {}
-    for module in modules_of(plan):
-        layer = registry.layers.get(module.base)
-        if layer is not None and layer.cls is not None:
-            used[layer.cls.__module__] = None
-        inits = [parameter.init for parameter in module.parameters.values() if parameter is not None and parameter.init]
-        inits += [init for rule in module.rules for init in rule.init.values()]
-        functions = [registry.initializers.get(init.name) for init in inits]
-        functions += [registry.applies.get(call.name) for rule in module.rules for call in rule.calls]
-        functions += [registry.hooks.get(hook.call.name) for hook in module.hooks if hook.call is not None]
-        used.update({function.call.__module__: None for function in functions if function is not None})
-    used.update({function.call.__module__: None for function in registry.functions.values()})  # code may call any
-    used.pop("__main__", None)
-    return tuple(used)
 
 
 def _located(

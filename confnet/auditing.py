@@ -145,6 +145,8 @@ class _Walk:
         self.definitions = {d.name for u in (unit, *unit.includes) for d in u.document.modules}
 
     def document(self) -> None:
+        for base in self.unit.extends:
+            self.found.note("include", base.text, base.span)
         for include in self.unit.document.include:
             self.found.note("include", include.path.text, include.span)
         self.part(self.unit.document)

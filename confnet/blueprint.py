@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from confnet.language.code import Code
+from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_texts
 from confnet.pipeline import make_plan
 from confnet.plan import Definition, HookPlan, ModulePlan, Plan, RulePlan
@@ -23,7 +24,8 @@ class Blueprint:
 
     `args` is YAML text of the args that the caller set, `plugins` the Python modules that registered what the
     spec uses. Pickling a module pickles this, never code: the texts are checked again where they are loaded. The
-    code of `guarded` models is bounded, for a trial of a file that nobody has read.
+    code of `guarded` models is bounded, for a trial of a file that nobody has read. `limits` are those of the build:
+    what they let through can be made again.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -32,6 +34,7 @@ class Blueprint:
     root: str | None = None
     plugins: tuple[str, ...] = ()
     guarded: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
     @cached_property
     def digest(self) -> str:
@@ -50,7 +53,7 @@ class Blueprint:
 
     def spec(self) -> Spec:
         """The spec, read again from the texts."""
-        return load_texts(dict(self.texts))
+        return load_texts(dict(self.texts), self.limits)
 
     def definition(self, identity: str) -> Definition:
         """The definition of a class, from a plan that is resolved and checked anew, once in a process."""
@@ -81,7 +84,13 @@ class _Index:
 def _index(blueprint: Blueprint) -> _Index:
     for plugin in blueprint.plugins:
         importlib.import_module(plugin)
-    plan, _ = make_plan(blueprint.spec(), args=blueprint.args, variant=blueprint.variant, root=blueprint.root)
+    plan, _ = make_plan(
+        blueprint.spec(),
+        args=blueprint.args,
+        variant=blueprint.variant,
+        root=blueprint.root,
+        limits=blueprint.limits,
+    )
     index = _Index({}, {}, {})
     for module in modules_of(plan):
         if module.definition is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from confnet.catalog.arguments import Argument, Callee, Problem, Takes
 from confnet.catalog.layers import NOT_LAYERS
@@ -11,7 +12,7 @@ from confnet.catalog.registry import layer_names
 from confnet.diagnostics import Collector, Note, Span
 from confnet.source import Mapping, Node, Scalar, Sequence, plain
 from confnet.spec.models import ArgSpec, DefinitionSpec
-from confnet.spec.words import MODIFIER_KEYS
+from confnet.spec.words import MODIFIER_KEYS, type_of_default
 
 __all__ = ["Written", "callee_of", "declared", "report_unknown_layer"]
 
@@ -78,7 +79,7 @@ def declared(arg: ArgSpec) -> Argument:
     """The catalog's argument of a declared arg; its type follows from the default where none is written."""
     null_default = isinstance(arg.default, Scalar) and arg.default.value is None
     nullable = null_default or (isinstance(arg.nullable, Scalar) and arg.nullable.value is True)
-    kind = arg.type or _type_of(arg.default)
+    kind = arg.type or type_of_default(arg.default)
     return Argument(
         name=arg.name,
         type=f"{kind} | None" if nullable and kind != "any" else kind,
@@ -89,19 +90,6 @@ def declared(arg: ArgSpec) -> Argument:
         lt=_number(arg.lt),
         choices=tuple(plain(item) for item in arg.choices.items) if arg.choices is not None else (),
     )
-
-
-def _type_of(node: Node | None) -> str:
-    """The type that a default gives its argument; `$` defaults and mixed lists leave it open."""
-    if isinstance(node, Scalar):
-        kinds = {bool: "bool", int: "int", float: "float", str: "any", type(None): "any"}
-        return kinds[type(node.value)]
-    if isinstance(node, Sequence):
-        inside = {_type_of(item) for item in node.items}
-        if inside and inside <= {"int", "float"}:
-            return "list[float]" if "float" in inside else "list[int]"
-        return "list"
-    return "dict"
 
 
 def _number(node: Node | None) -> float | int | None:
@@ -116,6 +104,6 @@ def report_unknown_layer(
         known = NOT_LAYERS[name]
         found.add("not-a-layer", f"`{name}` is not a layer: {known.reason}", span, help=known.help, notes=notes)
         return
-    guess = found.closest(name, [*definitions, *layer_names()])
+    guess = found.closest(name, chain(definitions, layer_names()))
     help = f"did you mean `{guess}`?" if guess else "define it under `modules`, or register it with `confnet.register`"
     found.add("unknown-layer", f"there is no layer or definition `{name}`", span, help=help, notes=notes)

@@ -17,6 +17,7 @@ __all__ = ["Collector", "ConfnetError", "Diagnostic", "Note", "Span", "closest"]
 Severity = Literal["error", "warning", "note"]
 
 MAX_DIAGNOSTICS = 1_000
+MAX_REPORTED = 5_000
 MAX_TEXT = 1_000
 """Texts longer than this quote something of a file that nobody would read to its end."""
 MAX_QUOTE = 80
@@ -121,10 +122,12 @@ def _restore_error(diagnostics: tuple[Diagnostic, ...], sources: dict[str, str],
 class Collector:
     """Diagnostics gathered while a stage runs; the same fact at the same place is kept once.
 
-    After `MAX_DIAGNOSTICS` of them the stage ends: nobody reads more, and a file could ask for millions.
+    After `MAX_DIAGNOSTICS` of them the stage ends: nobody reads more, and a file could ask for millions. It ends as
+    well when the same ones are told over and over, as by a repeat whose module is wrong.
     """
 
     found: dict[tuple[str, str, Span | None], Diagnostic] = field(default_factory=dict)
+    reported: int = 0
     compared: int = 0
 
     def add(
@@ -147,13 +150,23 @@ class Collector:
         if len(self.found) >= MAX_DIAGNOSTICS and diagnostic.severity != "error":
             return  # a file is not refused for its warnings, however many
         self.found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
+        self.reported += diagnostic.severity == "error"
+        if self.reported > MAX_REPORTED:
+            raise ConfnetError(self.found.values())
         if len(self.found) > MAX_DIAGNOSTICS:
             message = f"there are more than {MAX_DIAGNOSTICS:,} diagnostics"
             last = Diagnostic("too-many-errors", message, span=diagnostic.span)
             raise ConfnetError([*self.found.values(), last])
 
+    def forget_after(self, count: int) -> None:
+        """Keep only the first `count` of what is recorded."""
+        for key in list(self.found)[count:]:
+            del self.found[key]
+
     def closest(self, word: str, candidates: Iterable[str]) -> str | None:
         """What `closest` finds, as long as the stage has not compared too many words: then None."""
+        if self.compared > MAX_COMPARED:
+            return None
         words = list(candidates)
         self.compared += len(words)
         return closest(word, words) if self.compared <= MAX_COMPARED else None

@@ -8,21 +8,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from confnet.diagnostics import Collector, ConfnetError, Diagnostic, Note, Span
+from confnet.blocks import PREFIX, block_names, block_text
+from confnet.diagnostics import Collector, ConfnetError, Diagnostic, Note, Span, closest
 from confnet.limits import DEFAULT_LIMITS, Limits
+from confnet.source import Mapping as MappingNode
 from confnet.source import Scalar, Source, parse, read_file
-from confnet.spec import Document, read_document
+from confnet.spec import Document, base_of, extended, read_document
 
 __all__ = ["Spec", "Unit", "load_file", "load_text", "load_texts", "located"]
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One file of a spec: its document, its text, and the files that it includes."""
+    """One file of a spec: its document, its text, and the files that it includes.
+
+    A file that extends others has their changes in its document; `bases` are those others, `extends` where they are
+    named, and `replaced` the definitions of its bases' includes that it has others for.
+    """
 
     document: Document
     source: Source
     includes: tuple[Unit, ...] = ()
+    bases: tuple[Source, ...] = ()
+    extends: tuple[Scalar, ...] = ()
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +48,11 @@ class Spec:
     @property
     def texts(self) -> dict[str, str]:
         """The text of every file of the spec, by the name it has in diagnostics; the file itself comes first."""
-        return {unit.source.file: unit.source.text for unit in self.units()}
+        return {name: source.text for name, source in self.sources().items()}
 
     def sources(self) -> dict[str, Source]:
         """Every source of the spec, by the name it has in diagnostics."""
-        return {unit.source.file: unit.source for unit in self.units()}
+        return {source.file: source for unit in self.units() for source in (unit.source, *unit.bases)}
 
     def units(self) -> Iterator[Unit]:
         """Every file of the spec once, the file itself first."""
@@ -77,6 +86,8 @@ def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
     folder = path.resolve().parent
 
     def read(include: str, place: Span) -> Source:
+        if include.startswith(PREFIX):
+            return _shipped(include, limits)
         try:
             resolved = (folder / include).resolve()
         except (OSError, RuntimeError):  # before Python 3.13, a circle of links is a RuntimeError
@@ -94,6 +105,8 @@ def load_text(text: str, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
     """Read a text that is no file, called `name` in diagnostics. Raises ConfnetError."""
 
     def read(include: str, place: Span) -> Source:
+        if include.startswith(PREFIX):
+            return _shipped(include, limits)
         raise _IncludeError(
             "include-without-folder",
             f"`{include}` cannot be found: a text has no folder to start from",
@@ -108,7 +121,8 @@ def load_texts(texts: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Spe
     name = next(iter(texts))
 
     def read(include: str, place: Span) -> Source:
-        file = os.path.join(os.path.dirname(name), include)
+        # A shipped file too is as it was: a later version of the package changes nothing for a model that was kept.
+        file = include if include.startswith(PREFIX) else os.path.join(os.path.dirname(name), include)
         if file not in texts:
             raise _IncludeError("unreadable-file", f"`{include}` does not exist", "")
         return parse(texts[file], file, limits)
@@ -119,6 +133,20 @@ def load_texts(texts: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Spe
 def _stem(name: str) -> str:
     """What a text that does not say its `name` is called: after its file, if it has one."""
     return "Model" if name.startswith("<") else Path(name).stem
+
+
+def _shipped(name: str, limits: Limits) -> Source:
+    """A file of the package, by its name with the prefix. Raises _IncludeError for what is none."""
+    try:
+        return parse(block_text(name), name, limits)
+    except KeyError:
+        guess = closest(name, block_names())
+        help = f"did you mean `{guess}`?" if guess else f"there are {', '.join(f'`{each}`' for each in block_names())}"
+        raise _IncludeError("unknown-include", f"`{name}` does not come with confnet", help) from None
+
+
+_Chain = tuple[tuple[str, Span], ...]
+"""How a file was reached: the path of each file on the way, and where it names the next."""
 
 
 class _IncludeError(Exception):
@@ -134,6 +162,10 @@ class _Loading:
         self.sources: dict[str, Source] = {}
         self.texts: dict[str, str] = {}
         self.units: dict[str, Unit] = {}
+        self.bases: dict[str, tuple[Scalar, Source]] = {}
+        """What the root extends, from the nearest: where it is named, and its source, by its path."""
+        self.keys: dict[str, str] = {}
+        """The path of each file from the root's folder, by its name."""
         self.bytes = self.nodes = 0
 
     def spec(self, source: Source, stem: str) -> Spec:
@@ -146,39 +178,101 @@ class _Loading:
         assert unit is not None
         return Spec(unit)
 
-    def unit(self, source: Source, stem: str, key: str, chain: tuple[tuple[str, Span], ...]) -> Unit | None:
+    def unit(self, source: Source, stem: str, key: str, chain: _Chain) -> Unit | None:
         """The unit of a source. `key` is its path from the root's folder, `chain` the includes that led to it."""
-        self.texts[source.file] = source.text
-        self.sources[source.file] = source
-        document = read_document(source, stem, self.found)
+        self.register(source, key)
+        written: Source | None = source
+        if not chain:
+            written = self.extended(source, key, chain)
+        elif (base := base_of(source, self.found)) is not None:
+            help = "write its definitions out, or extend it in the file that is built"
+            self.found.add("invalid-extends", "an included file extends another", base.span, help=help)
+            return None
+        document = read_document(written, stem, self.found) if written is not None else None
         if document is None:
             return None
         includes = []
         if len(document.variants) > self.limits.variants:
             message = f"the file has more than {self.limits.variants:,} variants"
             self.found.add("too-many-variants", message, document.variants[self.limits.variants].span)
+        replaced: set[str] = set()
         for include in document.include:
-            unit = self.include(include.path, key, (*chain, (key, include.span)))
+            own = self.keys[include.span.file]
+            unit = self.include(include.path, own, (*chain, (own, include.span)))
             if unit is not None:
                 includes.append(unit)
-        return Unit(document, source, tuple(includes))
+                replaced |= self.replaced(document, include.span, unit)
+        if chain:
+            return Unit(document, source, tuple(includes))
+        bases, extends = tuple(base for _, base in self.bases.values()), tuple(path for path, _ in self.bases.values())
+        return Unit(document, source, tuple(includes), bases, extends, frozenset(replaced))
 
-    def include(self, path: Scalar, key: str, chain: tuple[tuple[str, Span], ...]) -> Unit | None:
+    def register(self, source: Source, key: str) -> None:
+        self.texts[source.file] = source.text
+        self.sources[source.file] = source
+        self.keys[source.file] = key
+
+    def extended(self, source: Source, key: str, chain: _Chain) -> Source | None:
+        """The root's source with what it extends, and what that extends, or None where a base cannot be had."""
+        path = base_of(source, self.found)
+        if path is None:
+            return source if not isinstance(source.root, MappingNode) or "extends" not in source.root.index else None
+        chain = (*chain, (key, path.span))
+        target = self.reached(path, key, chain, "extend")
+        base = self.fetched(target, path) if target is not None else None
+        if target is None or base is None:
+            return None
+        self.register(base, target)
+        self.bases[target] = path, base
+        written = self.extended(base, target, chain)
+        if written is None:
+            return None
+        if written is not base:  # all of it is gone through once more
+            self.total(replace(written, text=""), path)
+        return extended(written, source, self.found, self.limits.nesting)
+
+    def replaced(self, document: Document, place: Span, unit: Unit) -> set[str]:
+        """The definitions of an include that a file further out has others for."""
+        order = [next(iter(self.texts)), *(base.file for _, base in self.bases.values())]
+        if place.file not in order:
+            return set()
+        outer = order[: order.index(place.file)]
+        own = {definition.name for definition in document.modules if definition.span.file in outer}
+        return own & {definition.name for definition in unit.document.modules}
+
+    def include(self, path: Scalar, key: str, chain: _Chain) -> Unit | None:
+        target = self.reached(path, key, chain, "include")
+        if target is None:
+            return None
+        if target in self.bases:
+            notes = [Note("extended here", self.bases[target][0].span)]
+            message = f"`{path.text}` is extended already, and its definitions are there"
+            self.found.add("invalid-extends", message, path.span, notes=notes, help="remove the include")
+            return None
+        if target in self.units:
+            return self.units[target]
+        source = self.fetched(target, path)
+        if source is None:
+            return None
+        unit = self.unit(source, Path(target).stem, target, chain)
+        if unit is not None:
+            self.units[target] = unit
+        return unit
+
+    def reached(self, path: Scalar, key: str, chain: _Chain, verb: str) -> str | None:
+        """The file that a path leads to, or None when it may not be followed, or leads back to where it came from."""
         target = self.target(path, key)
         if target is None:
             return None
         if any(target == seen or (seen == "" and target == self.root_name) for seen, _ in chain):
-            notes = [Note("included", span) for _, span in chain[:-1]]
-            self.found.add(
-                "cyclic-include",
-                f"`{path.text}` includes itself",
-                path.span,
-                notes=notes,
-                help="remove one of the includes",
-            )
+            notes = [Note(f"{verb.removesuffix('e')}ed", span) for _, span in chain[:-1]]
+            message, help = f"`{path.text}` {verb}s itself", f"remove one of the {verb}s"
+            self.found.add("cyclic-include", message, path.span, notes=notes, help=help)
             return None
-        if target in self.units:
-            return self.units[target]
+        return target
+
+    def fetched(self, target: str, path: Scalar) -> Source | None:
+        """The source of a file, or None where it cannot be had, which is reported."""
         if len(self.texts) > self.limits.files:  # the first file is no include
             self.found.add("too-many-files", f"includes reach more than {self.limits.files} files", path.span)
             return None
@@ -192,10 +286,7 @@ class _Loading:
             self.adopt(error, path)
             return None
         self.total(source, path)
-        unit = self.unit(source, Path(target).stem, target, chain)
-        if unit is not None:
-            self.units[target] = unit
-        return unit
+        return source
 
     def total(self, source: Source, path: Scalar) -> None:
         """Count a file that an include reaches; raises ConfnetError where all files together are too much."""
@@ -218,6 +309,13 @@ class _Loading:
     def target(self, path: Scalar, key: str) -> str | None:
         """The included path from the root's folder, or None when it may not be followed."""
         text = path.text
+        if text.startswith(PREFIX):
+            return text
+        if key.startswith(PREFIX):
+            self.found.add(
+                "include-escapes", f"`{text}` is no file of confnet, and `{key}` includes only those", path.span
+            )
+            return None
         if "\\" in text or text.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text) or "\0" in text:
             self.found.add(
                 "include-not-relative",
@@ -240,10 +338,11 @@ class _Loading:
                     help="move the file below that folder",
                 )
                 return None
-        if not parts:
+        target = "/".join(parts)
+        if not target or target.startswith(PREFIX):  # `./confnet:mlp.yaml` is a path, and would be taken for a name
             self.found.add("unreadable-file", f"`{text}` is not a file", path.span)
             return None
-        return "/".join(parts)
+        return target
 
     def adopt(self, error: ConfnetError, path: Scalar) -> None:
         """Report what is wrong with an included file; a file that is not there is the include's mistake."""

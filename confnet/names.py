@@ -7,7 +7,11 @@ depends on values is `confnet.resolve`'s; what both can see is reported once.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
+from collections.abc import Mapping as TypingMapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from confnet.calls import Written, callee_of, declared, report_unknown_layer
 from confnet.catalog.arguments import Argument, Takes, bind
@@ -36,7 +40,7 @@ from confnet.values import expression_of, part_of, template_of
 
 __all__ = ["check_names"]
 
-_Known = frozenset[str]
+_Known = AbstractSet[str]
 
 
 def check_names(spec: Spec, found: Collector) -> None:
@@ -51,6 +55,7 @@ class _Names:
         self.definitions: dict[str, DefinitionSpec] = {d.name: d for d in unit.document.modules}
         for included in unit.includes:
             self.definitions.update({d.name: d for d in included.document.modules if d.name not in self.definitions})
+        self.defining = _Defining()
 
     def document(self) -> None:
         document = self.unit.document
@@ -75,10 +80,14 @@ class _Names:
 
     def scope(self, args: Iterable[ArgSpec], let: Iterable[LetSpec], known: _Known) -> _Known:
         """The names inside a definition; defaults and constants may use those before them."""
+        outer, below = self.defining, {c.name: c.value for c in let} | {arg.name: arg.default for arg in args}
+        known = set(known)  # it grows: a file may have thousands of args
         for arg in args:
+            self.defining = _Defining(arg.name, below)
             if arg.default is not None:
                 self.argument(arg.default, declared(arg), known)
-            known = known | {arg.name}
+            known.add(arg.name)
+            below.pop(arg.name, None)
         taken = {arg.name for arg in args}
         for constant in let:
             if constant.name in taken:
@@ -89,8 +98,11 @@ class _Names:
                     help="rename one of the two",
                 )
             taken.add(constant.name)
+            self.defining = _Defining(constant.name, below)
             self.value(constant.value, known)
-            known = known | {constant.name}
+            known.add(constant.name)
+            below.pop(constant.name, None)
+        self.defining = outer
         return known
 
     # --- modules --------------------------------------------------------------------------------------------------
@@ -219,7 +231,7 @@ class _Names:
             return
         for part in template.parts:
             if isinstance(part, Piece):
-                for undefined in _undefined(part.expression, known, self.found):
+                for undefined in _undefined(part.expression, known, self.defining, self.found):
                     self.language_error(undefined.shifted(part.line, part.column), node)
 
     def shape(self, node: Node | None, known: _Known) -> None:
@@ -234,7 +246,7 @@ class _Names:
                 except LanguageError as error:
                     self.language_error(error, item)
                     continue
-                for undefined in _undefined(expression, known, self.found):
+                for undefined in _undefined(expression, known, self.defining, self.found):
                     self.language_error(undefined, item)
             else:
                 self.value(item, known)
@@ -243,15 +255,55 @@ class _Names:
         self.found.add(error.code, error.message, part_of(node, error), help=error.help)
 
 
-def _undefined(expression: Expression, known: _Known, found: Collector) -> Iterable[LanguageError]:
+@dataclass(frozen=True)
+class _Defining:
+    """The arg or constant whose value is read, and those of its scope whose values are still to be read, itself too."""
+
+    name: str = ""
+    below: TypingMapping[str, Node | None] = field(default_factory=dict)
+
+    def help(self, name: str) -> str:
+        """What to do where the value uses `name`; nothing if that does not stand below."""
+        if name == self.name:
+            return "a value cannot be made of itself"
+        if name not in self.below:
+            return ""
+        if self.name in self.used_by(name):
+            return f"`{self.name}` and `{name}` are made of each other: give one of them a value of its own"
+        return f"`{name}` stands below: move it above `{self.name}`"
+
+    def used_by(self, name: str) -> set[str]:
+        """The names below that the value of `name` is made of, directly or through others."""
+        reached: set[str] = set()
+        waiting = [name]
+        while waiting:
+            node = self.below.get(waiting.pop())
+            new = {word for word in _words(node) if word in self.below} - reached
+            reached |= new
+            waiting += new
+        return reached
+
+
+def _words(node: Node | None) -> set[str]:
+    """Every word of the scalars that hold a `$`."""
+    if isinstance(node, Scalar):
+        return set(re.findall(r"[^\W\d]\w*", node.text)) if "$" in node.text else set()
+    if isinstance(node, SequenceNode):
+        return {word for item in node.items for word in _words(item)}
+    return {word for entry in node.entries for part in entry for word in _words(part)} if node is not None else set()
+
+
+def _undefined(expression: Expression, known: _Known, defining: _Defining, found: Collector) -> Iterable[LanguageError]:
     """The names that an expression reads and that mean nothing, as errors at their places."""
     for node in ast.walk(expression.tree):
         if isinstance(node, ast.Name) and node.id in expression.names and node.id not in known:
             if node.id in FUNCTIONS:
                 yield LanguageError.at(node, "expression-error", f"the function `{node.id}` must be called")
                 continue
-            guess = found.closest(node.id, known)
-            help = f"did you mean `{guess}`?" if guess else ""
+            help = defining.help(node.id)
+            if not help:
+                guess = found.closest(node.id, known)
+                help = f"did you mean `{guess}`?" if guess else ""
             yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help)
 
 

@@ -14,8 +14,10 @@ from confnet.diagnostics import Note, Span
 from confnet.language.code import Code
 
 __all__ = [
+    "AUTO",
     "BROKEN",
     "CONTAINERS",
+    "Auto",
     "BufferPlan",
     "CallPlan",
     "DTypeName",
@@ -49,6 +51,17 @@ class LayerName:
 
     name: str
     scope: object = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """The value of an argument whose number torch is to infer (`confnet.auto`)."""
+
+    def __str__(self) -> str:
+        return "auto"
+
+
+AUTO = Auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,10 +317,11 @@ class Plan:
     """A whole model: its root module, the args it was resolved with, and the texts that it came from.
 
     `unused` are definitions of the file that the root does not reach, as far as their defaults suffice to resolve
-    them: they are checked, not built.
+    them: they are checked, not built. Only with `has_auto` may an argument be `AUTO`.
     """
 
     root: ModulePlan
     args: Mapping[str, object]
     sources: Mapping[str, str]
     unused: tuple[ModulePlan, ...] = ()
+    has_auto: bool = False

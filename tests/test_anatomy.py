@@ -30,7 +30,7 @@ from tests.references.anatomy.buffers import (
     Quantize,
     RotaryAttention,
 )
-from tests.references.anatomy.composition import MixtureOfExperts, PixelCNN, ResidualMLP, SequenceClassifier
+from tests.references.anatomy.composition import VGG, MixtureOfExperts, PixelCNN, ResidualMLP, SequenceClassifier
 from tests.references.anatomy.hooks import DANN, DenseBlock, DiscriminativeMLP, GuardedMLP, PerceptualFeatures
 from tests.references.anatomy.rules import GPT, Discriminator, Expression, FineTuned, RNNModel, Siren, SmallResNet
 
@@ -57,7 +57,7 @@ class Case:
 
     def build(self, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
-        return confnet.build(self.path, args=self.args)
+        return confnet.build(self.path, args=self.args, seeding="torch")
 
     def twin(self, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
@@ -80,6 +80,13 @@ CASES = [
     Case("module", partial(ResidualMLP, 3, 6, 2), normal(4, 3), {"in_features": 3, "width": 6, "out_features": 2}),
     Case("containers", MixtureOfExperts, normal(5, 8)),
     Case("containers", partial(MixtureOfExperts, experts=5), normal(5, 8), {"experts": 5}),
+    Case("auto_sizes", VGG, normal(3, 1, 16, 16)),
+    Case(
+        "auto_sizes",
+        partial(VGG, 3, 20, [4, 6, 5], 4),
+        normal(2, 3, 20, 20),
+        {"channels": 3, "image_size": 20, "widths": [4, 6, 5], "num_classes": 4},
+    ),
     Case("cls_token", SequenceClassifier, normal(3, 7, 32)),
     Case("masked_conv", PixelCNN, normal(2, 1, 9, 11)),
     Case("masked_conv", partial(PixelCNN, 3, 5, 1), normal(2, 3, 8, 8), {"channels": 3, "hidden": 5, "layers": 1}),
@@ -143,8 +150,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def build(name: str, **args: Any) -> nn.Module:
-    return confnet.build(ANATOMY / f"{name}.yaml", args=args)
+def build(name: str, seeding: str = "parameter", **args: Any) -> nn.Module:
+    return confnet.build(ANATOMY / f"{name}.yaml", args=args, seeding=seeding)
 
 
 def linear(model: nn.Module, name: str) -> nn.Linear:
@@ -373,7 +380,7 @@ def test_gradients_of_lower_layers_are_smaller_by_the_decay() -> None:
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_guard_names_the_layer_that_broke(layer: int, value: float) -> None:
-    model = build("nan_guard")
+    model = build("nan_guard", seeding="torch")  # under other weights, no infinity may reach the end
     culprit = f"layers.{layer}.fc"
     with torch.no_grad():
         linear(model, culprit).bias[0] = value
@@ -441,7 +448,7 @@ def test_residual_branches_end_in_smaller_weights() -> None:
             assert parameter.std().item() == pytest.approx(0.02, rel=0.05), name
     report = confnet.init_report(model)
     lines = (ANATOMY / "gpt2_init.yaml").read_text(encoding="utf-8").splitlines()
-    places = {name: origin for name, origin in report.items() if origin is not None}
+    places = {name: origin for name, origin in report.items() if isinstance(origin, confnet.InitOrigin)}
     assert "n_layer" in lines[places["h.0.mlp.c_proj.weight"].line - 1]
     assert "std: 0.02" in lines[places["h.0.mlp.c_fc.weight"].line - 1]
     assert report["ln_f.weight"] is None

@@ -32,7 +32,7 @@ from tests.oracle import assert_equal, assert_same_state, disturb
 
 def build(text: str, **options: Any) -> nn.Module:
     torch.manual_seed(7)
-    return confnet.build(confnet.loads(text), **options)
+    return confnet.build(confnet.loads(text), seeding="torch", **options)
 
 
 def twin(make: Callable[[], nn.Module]) -> nn.Module:

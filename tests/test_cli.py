@@ -357,6 +357,18 @@ def test_plugin_adds_layers(folder: Path) -> None:
     assert (with_plugin.returncode, with_plugin.stdout) == (0, "mine.yaml: ok\n"), with_plugin.stderr
 
 
+def test_audit_with_a_plugin(folder: Path) -> None:
+    (folder / "audited_layers.py").write_text(
+        "import confnet\nfrom torch import nn\n\n@confnet.register\nclass Audited(nn.Module):\n    pass\n"
+    )
+    (folder / "audited.yaml").write_text("confnet: 1\nSequential: [Audited]\n")
+    told = process("audit", "audited.yaml", "--plugin", "audited_layers", cwd=folder)
+    assert told.returncode == 0, told.stderr
+    assert "Audited (registered)  audited.yaml:2:14" in told.stdout
+    missing = process("audit", "audited.yaml", "--plugin", "no_such_plugin", cwd=folder)
+    assert (missing.returncode, "'no_such_plugin' cannot be imported" in missing.stderr) == (2, True)
+
+
 def test_a_plugin_that_raises_is_told_with_its_traceback(folder: Path) -> None:
     (folder / "broken_plugin.py").write_text("1 / 0\n")
     result = process("validate", "good.yaml", "--plugin", "broken_plugin", cwd=folder)

@@ -33,7 +33,7 @@ from confnet.builder.initializers import (
 )
 from confnet.builder.streams import Job, run_all
 from confnet.catalog.layers import torch_layers
-from confnet.shapes.kernels import without_compiler
+from confnet.builder.kernels import without_compiler
 
 Make = Callable[[], nn.Module]
 

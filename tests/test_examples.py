@@ -27,6 +27,7 @@ from torch import Tensor, nn
 import confnet
 from tests.oracle import assert_same_run, disturb, leaves
 from tests.references.autoencoder import Autoencoder
+from tests.references.blocks_vit import ViT
 from tests.references.gpt2 import gpt2
 from tests.references.inception_block import Inception
 from tests.references.lenet5 import LeNet5
@@ -34,6 +35,7 @@ from tests.references.lstm_tagger import LSTMTagger
 from tests.references.mlp import MLP
 from tests.references.multi_head import MultiHead
 from tests.references.resnet import VARIANTS, BasicBlock, Bottleneck, ResNet, resnet
+from tests.references.resnet_cifar import CifarResNet
 from tests.references.siamese import Siamese
 from tests.references.unet import UNet
 from tests.references.vit import VisionTransformer
@@ -42,6 +44,15 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 
 GPT2: dict[str, Any] = {"vocab_size": 61, "n_positions": 16, "n_embd": 24, "n_layer": 2, "n_head": 3}
+BLOCKS_VIT: dict[str, Any] = {
+    "image_size": 8,
+    "patch_size": 4,
+    "embed_dim": 8,
+    "depth": 2,
+    "num_heads": 2,
+    "num_classes": 3,
+    "drop_path": 0.5,
+}
 INCEPTION: dict[str, Any] = {
     "in_channels": 8,
     "ch1x1": 4,
@@ -71,7 +82,7 @@ class Case:
         return EXAMPLES / self.file
 
     def build(self) -> nn.Module:
-        return confnet.build(self.path, **self.args)
+        return confnet.build(self.path, seeding="torch", **self.args)
 
     def __str__(self) -> str:
         return self.id or self.file.removesuffix(".yaml")
@@ -119,6 +130,12 @@ CASES = [
         id="resnet-bottleneck",
     ),
     Case(
+        "resnet_cifar.yaml",
+        {"layers": [1, 2, 1, 1], **RESNET},
+        partial(CifarResNet, (1, 2, 1, 1), 5, 4, 0.1),
+        images(2, 3, 16, 16),
+    ),
+    Case(
         "unet.yaml",
         {"in_channels": 2, "num_classes": 3, "width": 4, "depth": 2},
         partial(UNet, 2, 3, 4, 2),
@@ -138,6 +155,7 @@ CASES = [
         partial(VisionTransformer, 12, 4, 24, 2, 3, 5, 0.2),
         images(2, 3, 12, 12),
     ),
+    Case("blocks_vit.yaml", BLOCKS_VIT, partial(ViT, **BLOCKS_VIT), images(4, 3, 8, 8), same_classes=False),
     Case("gpt2.yaml", GPT2, partial(gpt2, **GPT2), lambda: (tokens(61, 2, 11),), same_classes=False),
     Case(
         "lstm_tagger.yaml",

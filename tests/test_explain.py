@@ -38,7 +38,12 @@ WITHOUT_EXAMPLE = {
     "too-much-code": "needs very much code",
     "unknown-root": "the caller names the root",
     "unknown-variant": "the caller names the variant",
-}
+    **dict.fromkeys(
+        ("missing-weights", "unexpected-weights", "weight-shape", "tied-weights", "duplicate-weights",
+         "unreadable-weights", "unsafe-weights", "unwritable-weights", "missing-package"),
+        "of weights, not of a file",
+    ),
+}  # fmt: skip
 """Codes whose page has no example, and why."""
 
 

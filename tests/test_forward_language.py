@@ -217,6 +217,10 @@ def test_a_branch_that_cannot_run_is_checked_for_names_only() -> None:
     assert errors(body.replace("down(x, 1, 2)", "nope(x)")) == ["undefined-name"]
     assert errors(body.replace("down(x, 1, 2)", "torch.load(x)")) == ["unknown-function"]
     assert errors(body.replace("down(x, 1, 2)", "weight.zero_()")) == ["changes-module-state"]
+    # Another instance may have a child there that takes as many; torch's functions are the same in all of them.
+    assert errors("if use:\n    x = layers[1](x, x, x)\nreturn x") == []
+    assert errors("if depth:\n    x = layers[1](x, x, x)\nreturn x") == ["wrong-argument-count"]
+    assert errors("if use:\n    x = torch.relu(x, x, x)\nreturn x") == ["wrong-argument-count"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ forward: return last(first(x).tanh())
 
 def build(text: str, **args: Any) -> Any:
     torch.manual_seed(0)
-    return confnet.build(io.StringIO(f"confnet: 1\n{text}"), **args)
+    return confnet.build(io.StringIO(f"confnet: 1\n{text}"), seeding="torch", **args)
 
 
 def net(*hooks: str) -> Any:

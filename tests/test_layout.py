@@ -23,7 +23,7 @@ YAML_HOMES = ("confnet.source",)
 # `print_shape` prints: that is what the hook is for.
 PRINTING_HOMES = ("confnet.cli", "confnet.builder.builtin_hooks")
 # Start-up is fast because these import what they need when they need it, torch's part of the house included.
-LAZY_IMPORTERS = ("confnet", "confnet.api", "confnet.cli", "confnet.__main__")
+LAZY_IMPORTERS = ("confnet", "confnet.api", "confnet.checked", "confnet.cli", "confnet.cli.build", "confnet.__main__")
 STANDARD_LIBRARY_ONLY = ("confnet.diagnostics", "confnet.limits", "confnet.render")
 
 SOFT_LIMIT, HARD_LIMIT = 400, 600

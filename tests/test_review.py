@@ -233,3 +233,36 @@ def test_threads_that_build_one_text_get_one_class(monkeypatch: pytest.MonkeyPat
         thread.join()
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+# --- what a call may change -----------------------------------------------------------------------------------------
+
+CALLER = """
+    confnet: 1
+    modules:
+      Doubled: {{forward: "x.mul_(2)\\nreturn x"}}
+      Kept:
+        inputs: {{x: [B, 4]}}
+        children: {{act: {{ReLU: {{inplace: true}}}}}}
+        forward: return act(torch.mul(x, 2))
+    inputs: {{x: [B, 4]}}
+    children: {{fc: {{Linear: [4, 4]}}, inner: {inner}}}
+    forward: |
+      with torch.no_grad():
+          y = inner(fc.weight)
+      return fc(x) + y.sum()
+"""
+
+
+@pytest.mark.parametrize("inner", ["Doubled", "{Sequential: [Doubled]}", "{Sequential: [Kept, {ReLU: true}]}"])
+def test_a_weight_may_not_reach_a_module_that_changes_what_it_gets(inner: str) -> None:
+    assert codes(confnet.validate(loads(CALLER.format(inner=inner)))) == ["changes-module-state"]
+
+
+@pytest.mark.parametrize("inner", ["Kept", "{Sequential: [Kept, Kept]}"])
+def test_a_module_with_an_inplace_layer_inside_may_get_a_weight_that_it_does_not_change(inner: str) -> None:
+    assert codes(confnet.validate(loads(CALLER.format(inner=inner)))) == []
+    model: Any = confnet.build(loads(CALLER.format(inner=inner)))
+    before = model.fc.weight.clone()
+    model(torch.randn(2, 4))
+    assert torch.equal(model.fc.weight, before)

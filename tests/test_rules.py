@@ -129,7 +129,10 @@ apply:
     values = {name: parameter.flatten()[0].item() for name, parameter in model.named_parameters() if name != "x"}
     assert (values["one.a.weight"], values["one.b.weight"], values["one.b.bias"]) == (1, 3, 4)
     assert (values["two.a.weight"], values["two.b.weight"], values["two.b.bias"]) == (1, 2, 5)
-    lines = {name: origin and (origin.initializer, origin.line) for name, origin in confnet.init_report(model).items()}
+    lines = {
+        name: (origin.initializer, origin.line) if isinstance(origin, confnet.InitOrigin) else origin
+        for name, origin in confnet.init_report(model).items()
+    }
     assert lines == {
         "one.a.weight": ("constant_", 5),
         "one.a.bias": None,
@@ -243,7 +246,11 @@ def test_calls_are_made_and_reported() -> None:
     assert not model.get_parameter("layers.0.fc1.bias").any()
     report = confnet.init_report(model)
     first = len(TREE.splitlines()) + 3
-    found = {name: (origin.initializer, origin.line - first) for name, origin in report.items() if origin is not None}
+    found = {
+        name: (origin.initializer, origin.line - first)
+        for name, origin in report.items()
+        if isinstance(origin, confnet.InitOrigin)
+    }
     assert found == {
         "stem.weight": ("halve_of_tests", 1),
         "head.fc.weight": ("replace_of_tests", 2),
@@ -456,6 +463,7 @@ def test_random_models(tree: dict[str, Any], rules: list[dict[str, Any]], shared
     origins = confnet.init_report(model)
     assert list(origins) == [name for name, _ in model.named_parameters()]
     for origin in origins.values():
+        assert origin is None or isinstance(origin, confnet.InitOrigin)
         assert origin is None or origin.initializer.rstrip("_") in json.dumps(spec) or origin.initializer == "zeros_"
 
     torch.manual_seed(0)

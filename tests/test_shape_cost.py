@@ -18,7 +18,7 @@ from torch import nn
 
 import confnet
 from confnet.builder.guard import Budget, TooLong, within
-from confnet.shapes.kernels import _kept_apart, without_compiler
+from confnet.builder.kernels import _kept_apart, without_compiler
 from confnet.shapes.likeness import Likeness
 from confnet.shapes.recorder import CallMemory, Construction, Recorder
 from confnet.shapes.reductions import _POINTWISE, reduced

@@ -1,70 +1,94 @@
-"""A plan becomes a module: constructed really and in order, as hand-written code would."""
+"""A plan becomes a module: on meta first, each tensor given its values once when all is there; or really and in order,
+as hand-written code would do it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from confnet.blueprint import Blueprint
-from confnet.builder.code import function_of
-from confnet.builder.guard import budget
+from confnet.builder.defaults import is_known, own_defaults
+from confnet.builder.filling import convert, refused
 from confnet.builder.hook_installer import HookInstaller
 from confnet.builder.hooks import TIES, rebind
 from confnet.builder.instances import BLUEPRINT, class_of, extend, layer_class
-from confnet.builder.meta import Recipes, on_cpu, only_on_meta
-from confnet.builder.rules import InitOrigin, RuleRunner, convert, initialise_tensor, refused
+from confnet.builder.kernels import without_compiler
+from confnet.builder.making import Making
+from confnet.builder.pending import Pending
+from confnet.builder.rules import RuleRunner
+from confnet.builder.state import State
+from confnet.builder.templates import Templates
 from confnet.catalog.types import TensorLiteral
-from confnet.diagnostics import ConfnetError, Diagnostic, Span
-from confnet.language.code import Code
+from confnet.diagnostics import ConfnetError, Diagnostic
 from confnet.language.names import attribute_name
 from confnet.plan import (
-    BufferPlan,
     Definition,
     DTypeName,
     HookPlan,
     InitPlan,
-    Input,
     LayerName,
     ModulePlan,
-    ParameterPlan,
     Plan,
     Share,
     Tie,
 )
 
-__all__ = ["Built", "construct"]
+__all__ = ["Built", "Made", "Streams", "construct"]
 
+Made = Callable[[nn.Module, ModulePlan, list[Any], dict[str, Any]], None]
+"""Takes a module that was just made, its plan, and the arguments that its class was called with."""
 
-# The code of one value: enough for any table that is written as loops, and no more.
-_VALUE_STEPS = 100_000
-_VALUE_SECONDS = 2.0
+_AS_THEY_ARE = (int, float, str, bool, type(None))
 
 
 def construct(
-    plan: Plan, blueprint: Blueprint, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    plan: Plan,
+    blueprint: Blueprint,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    made: Made | None = None,
+    streams: Streams | None = None,
 ) -> Built:
     """The module of a checked plan, on `device` (None: the default device) and in `dtype` (None: as constructed).
 
+    With `streams` every parameter is drawn once, from a stream of its own; without, layers are constructed really, in
+    order, and draw from torch's global generator. On meta nothing is drawn. Every `auto` of the plan is settled before
+    (`confnet.auto`). `made` is told of each module as it is made.
     Raises ConfnetError where torch refuses what the checks could not see, TypeError for a dtype that parameters
     cannot have.
     """
-    made = _Construction(blueprint)
-    with nullcontext() if device is None else torch.device(device):
-        module = made.module(plan.root, None)
-    warnings = made.finish(module)
+    target = torch.get_default_device() if device is None else torch.device(device)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"`dtype` is a torch.dtype, not {type(dtype).__name__}")
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+        raise TypeError(f"a module cannot be converted to {dtype}: give a floating-point or complex dtype")
+    on_meta = target.type == "meta"
+    pending = None if on_meta or streams is None else Pending(target, streams.seed, streams.on_cpu, streams.skip)
+    lean = on_meta or pending is not None
+    construction = _Construction(blueprint, made, pending, lean)
+    with without_compiler() if lean else nullcontext() if device is None else target:
+        module = construction.module(plan.root, None)
     if dtype is not None:
-        if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"`dtype` is a torch.dtype, not {type(dtype).__name__}")
-        if not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f"a module cannot be converted to {dtype}: give a floating-point or complex dtype")
+        if pending is not None:
+            pending.converting(list(module.modules()))
         convert(module.modules(), dtype)
-    return Built(module, warnings, made.places)
+    return Built(module, construction.finish(module), construction.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Where the values of a model come from: the seed that the stream of each name derives from. `on_cpu` draws all on
+    the CPU; what has a name of `skip` is not drawn."""
+
+    seed: int
+    on_cpu: bool = False
+    skip: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +112,29 @@ class _Frame:
 
 
 class _Construction:
-    def __init__(self, blueprint: Blueprint) -> None:
-        self.blueprint = blueprint
-        self.rules = RuleRunner(self.plain, self.init_value, lambda module, rule: extend(module, rule, blueprint))
+    """Constructs the modules of a plan. A `lean` one makes them on meta, where their values are `pending`, if they are
+    to have any; the layers that nobody else can initialise (and all in them) are constructed really even then."""
+
+    def __init__(self, blueprint: Blueprint, made: Made | None, pending: Pending | None, lean: bool) -> None:
+        self.blueprint, self.made = blueprint, made
+        self.making = Making(pending, Templates() if lean else None)
+        self.rules = RuleRunner(
+            self.plain, self.init_value, lambda module, rule: extend(module, rule, blueprint), pending
+        )
+        self.state = State(blueprint, self.making, self.rules, self.plain)
         self.hooks = HookInstaller(blueprint, self.plain)
         self.places: dict[nn.Module, ModulePlan] = {}
+        self.classes: dict[Definition, type[nn.Module]] = {}
+
+    def init_value(self, holder: nn.Module, init: InitPlan, tensor: torch.Tensor) -> object:
+        return self.state.init_value(holder, init, tensor)
 
     def finish(self, root: nn.Module) -> tuple[Diagnostic, ...]:
-        """What needs the whole model: hooks, the record of initialisers, and rules that did nothing."""
-        self.hooks.install(root)
+        """What needs the whole model: values, hooks, the record of initialisers, and rules that did nothing."""
+        if self.making.pending is not None:
+            self.making.pending.finish(root)
+        with self.making.on_meta() if self.making.pending is None else nullcontext():
+            self.hooks.install(root)
         self.rules.finish(root)
         problems = (*self.rules.unused(), *self.hooks.unused())
         if any(problem.severity == "error" for problem in problems):
@@ -104,14 +142,24 @@ class _Construction:
         return problems
 
     def module(self, plan: ModulePlan, frame: _Frame | None) -> nn.Module:
+        definition = plan.definition
+        cls = layer_class(plan.base) if definition is None else self.class_of(definition)
+        if self.making.pending is not None and self.making.templates is not None and not is_known(cls):
+            with self.making.really():
+                return self.made_of(cls, plan, frame)
+        return self.made_of(cls, plan, frame)
+
+    def made_of(self, cls: type[nn.Module], plan: ModulePlan, frame: _Frame | None) -> nn.Module:
         if plan.definition is None:
-            module = self.layer(plan, layer_class(plan.base), frame)
+            module = self.layer(plan, cls, frame)
             self.children(module, plan, frame)
         else:
             frame = _Frame()
-            module = self.defined(plan, plan.definition, frame)
+            module = self.defined(plan, cls, frame)
         self.places[module] = plan
-        self.rules.run(module, plan.rules)
+        if plan.rules:
+            with self.making.on_meta():
+                self.rules.run(module, plan.rules, self.making.name)
         definition = plan.definition
         for hook in plan.hooks:
             names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset(hook.constants))
@@ -123,17 +171,22 @@ class _Construction:
             self.hooks.add(module, frame.hooks)
         return module
 
-    def defined(self, plan: ModulePlan, definition: Definition, frame: _Frame) -> nn.Module:
+    def class_of(self, definition: Definition) -> type[nn.Module]:
+        if definition not in self.classes:
+            self.classes[definition] = class_of(definition, self.blueprint)
+        return self.classes[definition]
+
+    def defined(self, plan: ModulePlan, cls: type[nn.Module], frame: _Frame) -> nn.Module:
         """An instance of a definition, with all that its body says but rules and hooks."""
-        module = self.layer(plan, class_of(definition, self.blueprint), frame)
-        setattr(module, BLUEPRINT, self.blueprint)
+        module = self.layer(plan, cls, frame)
+        module.__dict__[BLUEPRINT] = self.blueprint
         for name, value in plan.constants.items():
             attribute = attribute_name(name)
             taken = name in plan.children or name in plan.parameters or name in plan.buffers
             if not taken and not hasattr(module, attribute):  # a subclass of a layer keeps the layer's own attributes
                 setattr(module, attribute, self.plain(value))
         self.children(module, plan, frame)
-        self.state(module, plan)
+        self.state.register(module, plan)
         self.shares(module, frame)
         for tie in plan.ties:
             self.tie(module, tie, plan)
@@ -144,14 +197,37 @@ class _Construction:
 
     def layer(self, plan: ModulePlan, cls: type[nn.Module], frame: _Frame | None) -> nn.Module:
         """An instance of a class, called with the arguments of the file."""
-        positional = [self.value(value, frame) for value in plan.positional]
-        keywords = {name: self.value(value, frame) for name, value in plan.keywords.items()}
+        positional = [self.argument(index, value, frame) for index, value in enumerate(plan.positional)]
+        keywords = {name: self.argument(name, value, frame) for name, value in plan.keywords.items()}
         try:
-            return cls(*positional, **keywords)
+            if self.making.templates is not None:
+                module = self.making.templates.make(cls, positional, keywords)
+            else:
+                with self.making.drawing():
+                    module = cls(*positional, **keywords)
         except ConfnetError:
             raise
         except Exception as error:
             raise refused(f"`{plan.base}` cannot be made", error, plan.span, plan.chain) from error
+        if self.making.pending is not None and plan.size > 1 and (positional or keywords):
+            for holder, name in own_defaults(module) or ():  # the constructor may set what is in its arguments anew
+                if holder is not module:
+                    self.making.pending.forget(holder, name)
+        if self.made is not None:
+            self.made(module, plan, positional, keywords)
+        return module
+
+    def argument(self, name: int | str, value: object, frame: _Frame | None) -> Any:
+        """A value that a layer is called with; a module among them is called after its place until the layer has it."""
+        if type(value) in _AS_THEY_ARE:
+            return value
+        self.making.path.append(f"({name})")
+        try:
+            if isinstance(value, list | tuple):
+                return type(value)(self.argument(index, item, frame) for index, item in enumerate(value))
+            return self.value(value, frame)
+        finally:
+            self.making.path.pop()
 
     def plain(self, value: object) -> Any:
         """A value without modules, as torch takes it."""
@@ -164,7 +240,7 @@ class _Construction:
         if isinstance(value, DTypeName):
             return getattr(torch, value.name)
         if isinstance(value, TensorLiteral):
-            return torch.tensor(value.data, dtype=torch.get_default_dtype())
+            return torch.tensor(value.data, dtype=torch.get_default_dtype(), device=self.making.values_on())
         if isinstance(value, LayerName):
             return layer_class(value.name)
         if isinstance(value, list | tuple):
@@ -176,7 +252,9 @@ class _Construction:
     def children(self, module: nn.Module, plan: ModulePlan, frame: _Frame | None) -> None:
         for name, child in plan.children.items():
             if isinstance(child, ModulePlan):
+                self.making.path.append(name)
                 module.register_module(name, self.module(child, frame))
+                self.making.path.pop()
                 continue
             module.register_module(name, None)  # holds the place of a share in the order of children
             if isinstance(child, Share):
@@ -204,85 +282,6 @@ class _Construction:
         owner._modules[name] = target
         return True
 
-    # --- parameters and buffers -----------------------------------------------------------------------------------
-
-    def state(self, module: nn.Module, plan: ModulePlan) -> None:
-        for name, parameter in plan.parameters.items():
-            module.register_parameter(name, None if parameter is None else self.parameter(module, parameter, plan))
-            if parameter is not None:
-                init = parameter.init
-                what, place = ("zeros_", parameter.span) if init is None else (init.name or "value", init.span)
-                self.rules.record(module, name, InitOrigin(what, place.file, place.line), None)
-        for name, buffer in plan.buffers.items():
-            tensor = None if buffer is None else self.buffer(module, buffer, plan)
-            module.register_buffer(name, tensor, persistent=buffer is None or buffer.persistent)
-            if tensor is not None and tensor.is_meta and buffer is not None and not buffer.persistent:
-                Recipes.of(module).recipes[name] = partial(self.buffer, plan=buffer, owner=plan)
-
-    def parameter(self, module: nn.Module, plan: ParameterPlan, owner: ModulePlan) -> nn.Parameter:
-        """A parameter, zero where the file gives it no initialiser."""
-        dtype = _dtype(plan.dtype)
-        try:
-            parameter = nn.Parameter(torch.zeros(plan.shape, dtype=dtype), requires_grad=plan.requires_grad)
-        except (RuntimeError, TypeError) as error:
-            raise refused("the parameter cannot be made", error, plan.span, owner.chain) from error
-        init = plan.init
-        if init is not None:
-            compute = partial(self.init_value, module, init, parameter)
-            initialise_tensor(parameter, init, owner.chain, self.plain, compute)
-        return parameter
-
-    def init_value(self, holder: nn.Module, init: InitPlan, tensor: torch.Tensor) -> object:
-        """The value that the code of an initialiser computes for a tensor."""
-        assert init.code is not None
-        scope = _InitScope(holder, {attribute_name(name): self.plain(value) for name, value in init.constants.items()})
-        return self.computed(scope, init.code, type(holder).__name__, init.constants, (), shape=tuple(tensor.shape))
-
-    def buffer(self, module: nn.Module, plan: BufferPlan, owner: ModulePlan) -> torch.Tensor:
-        dtype = _dtype(plan.dtype)
-        try:
-            if plan.shape is not None:
-                fill = plan.value
-                if dtype is None:
-                    dtype = torch.bool if isinstance(fill, bool) else torch.get_default_dtype()
-                return torch.full(plan.shape, cast(float, fill), dtype=dtype)
-            if plan.code is None:
-                return torch.tensor(plan.value, dtype=dtype)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise refused("the buffer cannot be made", error, plan.span, owner.chain) from error
-        assert owner.definition is not None
-        definition = owner.definition
-        value: object = self.computed(module, plan.code, definition.name, definition.constants, definition.members)
-        if not isinstance(value, torch.Tensor):
-            try:
-                value = torch.tensor(value)
-            except (RuntimeError, TypeError, ValueError) as error:
-                raise refused("the value is not a tensor", error, plan.code.span, owner.chain) from error
-        return value if dtype is None else value.to(dtype)
-
-    def computed(
-        self, scope: object, code: Code, owner: str, constants: Iterable[str], members: Iterable[str], **inputs: Any
-    ) -> object:
-        """The value of code that runs once, at the build."""
-        code = self.blueprint.traced(code)
-        function = function_of(
-            code, "value", owner, [Input(name, True) for name in inputs], constants, members, guard=True
-        )
-        try:
-            try:
-                with budget(steps=_VALUE_STEPS, seconds=_VALUE_SECONDS):
-                    return function(scope, **inputs)
-            except Exception as error:
-                if not only_on_meta(error):
-                    raise
-            with on_cpu(), budget(steps=_VALUE_STEPS, seconds=_VALUE_SECONDS):
-                value = function(scope, **inputs)
-            return value.to("meta") if isinstance(value, torch.Tensor) else value
-        except ConfnetError:
-            raise
-        except Exception as error:
-            raise refused("the value cannot be computed", error, _line_of(error, code), ()) from error
-
     # --- ties -----------------------------------------------------------------------------------------------------
 
     def tie(self, module: nn.Module, tie: Tie, plan: ModulePlan) -> None:
@@ -302,30 +301,4 @@ class _Construction:
             raise ConfnetError([Diagnostic("tie-shape-mismatch", message, span=tie.span, notes=plan.chain)])
         self.rules.forget(holder, leaf)
         holder._parameters[leaf] = right
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    return None if name is None else cast(torch.dtype, getattr(torch, name))
-
-
-class _InitScope:
-    """What the code of an initialiser reads: the args in force where it is written, then the module that holds it."""
-
-    def __init__(self, holder: nn.Module, constants: dict[str, Any]) -> None:
-        self.__dict__.update(constants)
-        self.__dict__["_holder"] = holder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_holder"], name)
-
-
-def _line_of(error: Exception, code: Code) -> Span:
-    """The line of the file in which code failed."""
-    traceback, line = error.__traceback__, code.span.line
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == code.file:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    if line == code.span.line:
-        return code.span
-    return Span(code.span.file, line, code.indent + 1, line, code.indent + 2)
+        self.rules.tied[id(right)] = (right, tie.span)

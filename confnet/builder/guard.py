@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
 
 from confnet.diagnostics import ConfnetError, Diagnostic, Span
 
-__all__ = ["GUARD_NAMES", "budget", "guarded"]
+__all__ = ["GUARD_NAMES", "Budget", "TooLong", "budget", "budget_in_force", "guarded", "within"]
 
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -31,26 +31,63 @@ MAX_BITS = 4_096
 MAX_ITEMS = 1_000_000
 
 
-@dataclass(slots=True)
-class _Budget:
-    steps: int
-    deadline: float
+class TooLong(ConfnetError):
+    """Code took too many steps, or too long: nothing is known of it but that."""
 
 
-_BUDGET: ContextVar[_Budget | None] = ContextVar("confnet_budget", default=None)
+class Budget:
+    """What code that is only tried may take: so many steps, and so many seconds of this thread beside the first `free`
+    steps, which no machine is too slow for.
+
+    It may be used several times: what was taken stays taken.
+    """
+
+    def __init__(self, steps: int, seconds: float, free: int = 0) -> None:
+        self.steps, self.seconds, self.free = steps, seconds, free
+        self.taken, self.looked = 0, 0
+        self.begin = 0.0
+
+    def spend(self, steps: int, message: str = "the loops of this code take too many steps") -> None:
+        """Take steps. Raises TooLong where there are none left."""
+        self.taken += steps
+        if self.taken > self.steps:
+            raise TooLong(_too_much(message).diagnostics)
+        if self.taken - self.looked >= _LOOK:
+            self.looked = self.taken
+            if self.taken > self.free and time.thread_time() - self.begin > self.seconds:
+                raise TooLong(_too_much("this code takes too long").diagnostics)
+
+
+_LOOK = 64
+_BUDGET: ContextVar[Budget | None] = ContextVar("confnet_budget", default=None)
+
+
+@contextmanager
+def within(allowed: Budget) -> Iterator[Budget]:
+    """Guarded code takes from a budget; an outer one goes on inside."""
+    outer = _BUDGET.get()
+    if outer is not None:
+        yield outer
+        return
+    token = _BUDGET.set(allowed)
+    allowed.begin = time.thread_time()
+    try:
+        yield allowed
+    finally:
+        allowed.seconds -= time.thread_time() - allowed.begin
+        _BUDGET.reset(token)
 
 
 @contextmanager
 def budget(steps: int, seconds: float) -> Iterator[None]:
     """Within it, guarded code may take that many steps of loops and that long; an outer budget goes on inside."""
-    if _BUDGET.get() is not None:
+    with within(Budget(steps, seconds)):
         yield
-        return
-    token = _BUDGET.set(_Budget(steps, time.monotonic() + seconds))
-    try:
-        yield
-    finally:
-        _BUDGET.reset(token)
+
+
+def budget_in_force() -> Budget | None:
+    """What code takes from here."""
+    return _BUDGET.get()
 
 
 def guarded(function: ast.FunctionDef) -> ast.FunctionDef:
@@ -154,11 +191,7 @@ def _iterate(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         allowed = _BUDGET.get()
         if allowed is not None:
-            allowed.steps -= 1
-            if allowed.steps < 0:
-                raise _too_much("the loops of this code take too many steps")
-            if allowed.steps % 64 == 0 and time.monotonic() > allowed.deadline:
-                raise _too_much("this code takes too long")
+            allowed.spend(1)
         yield value
 
 
@@ -186,9 +219,7 @@ def _measured_value(value: Any) -> Any:
 def _spend(steps: int) -> None:
     allowed = _BUDGET.get()
     if allowed is not None:
-        allowed.steps -= steps
-        if allowed.steps < 0:
-            raise _too_much("the lists of this code take too many steps")
+        allowed.spend(steps, "the lists of this code take too many steps")
 
 
 def _range(*arguments: Any) -> range:
@@ -241,14 +272,16 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _too_much(message: str) -> ConfnetError:
-    """The diagnostic for the line of the file that is running."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+    """The diagnostic for the line of the file that is running, if any is."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and "_confnet_iterate" not in frame.f_globals:
         frame = frame.f_back
+    help = "compute it with tensors, or register a function"
+    if frame is None:
+        return ConfnetError([Diagnostic("too-much-work", message, help=help)])
     file = re.sub(r"^(<.*) [0-9a-f]{8}>$", r"\1>", frame.f_code.co_filename)
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).rstrip()
     span = Span(file, frame.f_lineno, len(line) - len(line.lstrip()) + 1, frame.f_lineno, len(line) + 1)
-    help = "compute it with tensors, or register a function"
     return ConfnetError([Diagnostic("too-much-work", message, span=span, help=help)])
 
 

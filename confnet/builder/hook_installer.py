@@ -11,11 +11,12 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from confnet.blueprint import Blueprint
+from confnet.builder.filling import arguments_of
+from confnet.builder.hook_circles import circles
 from confnet.builder.hooks import Hook, own
-from confnet.builder.rules import arguments_of
-from confnet.builder.selection import named_postorder, selected
+from confnet.builder.selection import named_postorder, nothing_helps, selected
 from confnet.diagnostics import ConfnetError, Diagnostic, Span
-from confnet.plan import HookPlan
+from confnet.plan import HookPlan, Selector
 
 __all__ = ["HookInstaller"]
 
@@ -42,13 +43,17 @@ class HookInstaller:
         """
         labels = {module: name for name, module in root.named_modules()}
         inside: dict[nn.Module, dict[nn.Module, str]] = {}
+        registered: list[tuple[nn.Module, nn.Module, Hook]] = []
         for owner, holder, plan, names in self.waiting:
-            seen = self.seen.setdefault(plan.span, _Seen())
+            seen = self.seen.setdefault(plan.span, _Seen(plan.where))
             if owner not in inside:
                 inside[owner] = {module: path for path, module in owner.named_modules()}
             paths = inside[owner]
             for module, places in named_postorder(holder):
                 if not selected(plan.where, module, places):
+                    if not seen.matched:
+                        seen.classes.add(type(module).__name__)
+                        seen.names.update(dict.fromkeys(name for name in places if name))
                     continue
                 seen.matched += 1
                 problem = _problem(module, plan) if module in paths else _not_in_the_model(plan)
@@ -56,9 +61,11 @@ class HookInstaller:
                     seen.problems.append(problem)
                     continue
                 seen.registered += 1
-                self.register(
-                    owner, module, self.hook(plan, names, paths[module], paths.get(holder, ""), labels.get(module, ""))
-                )
+                hook = self.hook(plan, names, paths[module], paths.get(holder, ""), labels.get(module, ""))
+                self.register(owner, module, hook)
+                registered.append((owner, module, hook))
+        if found := list(circles(registered)):
+            raise ConfnetError(found)
 
     def hook(self, plan: HookPlan, names: _Names, path: str, place: str, label: str) -> Hook:
         arguments = arguments_of(plan.call, self.value) if plan.call is not None else ([], {})
@@ -71,9 +78,10 @@ class HookInstaller:
 
     def unused(self) -> Iterable[Diagnostic]:
         """Hooks that no module got."""
+        helps = nothing_helps((s.where, s.classes, s.names) for s in self.seen.values() if not s.matched)
         for span, seen in self.seen.items():
             if not seen.matched:
-                yield Diagnostic("rule-matches-nothing", "the hook matches no module", span=span)
+                yield Diagnostic("rule-matches-nothing", "the hook matches no module", span=span, help=next(helps))
             elif not seen.registered:
                 yield seen.problems[0]
 
@@ -82,6 +90,9 @@ class HookInstaller:
 class _Seen:
     """What became of one hook over all instances of its definition."""
 
+    where: Selector | None = None
+    classes: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
     matched: int = 0
     registered: int = 0
     problems: list[Diagnostic] = field(default_factory=list)

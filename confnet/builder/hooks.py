@@ -25,7 +25,7 @@ from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.language.names import attribute_name
 from confnet.plan import HookPlan, Input
 
-__all__ = ["HOOKS", "TIES", "Hook", "adopt", "own", "rebind", "retie", "submodule_at", "ties_in_force"]
+__all__ = ["HOOKS", "TIES", "Hook", "adopt", "names_in", "own", "rebind", "retie", "submodule_at", "ties_in_force"]
 
 HOOKS = "_confnet_hooks"
 TIES = "_confnet_ties"
@@ -131,7 +131,7 @@ class Hook:
             return {}
         owner = self.owner() if self.owner is not None else None
         known = self.namespace.__dict__ if owner is None else {**owner._parameters, **owner._buffers, **owner._modules}
-        return {name: known[name] for name in _names_in(self.function.__code__) if name in known}
+        return {name: known[name] for name in names_in(self.function.__code__) if name in known}
 
     def state(self) -> tuple[Any, ...]:
         plan = self.plan
@@ -276,9 +276,9 @@ def _watch(hook: Hook, value: Any) -> None:
             tensor.register_hook(hook)  # once, also where the same tensor comes again
 
 
-def _names_in(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
     """Every name that compiled code looks up, in comprehensions too."""
-    inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    inner = (names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return {*code.co_names}.union(*inner)
 
 

@@ -12,8 +12,8 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from confnet.builder.construct import Built
 from confnet.builder.hooks import Hook
+from confnet.builder.origins import InitOrigin, init_report
 from confnet.builder.outline import Line, Totals, outline, parameter_totals
-from confnet.builder.rules import init_report
 from confnet.diagnostics import Span
 
 __all__ = ["Inspection", "inspection"]
@@ -133,11 +133,16 @@ def _buffers(model: nn.Module, places: _Places) -> Iterator[Row]:
 
 
 def _hooks(model: nn.Module) -> Iterator[Row]:
-    """Every hook that a module or parameter has, those that Python code registered included."""
+    """Every hook that a module or parameter has, those that Python code registered included.
+
+    Left out is what confnet registers for itself, to keep ties and tensor hooks when parameters are replaced.
+    """
     for module_name, module in model.named_modules():
         for table, kind in _HOOK_TABLES.items():
-            for hook in getattr(module, table).values():
-                yield _hook(module_name, kind, "", getattr(hook, "hook", hook))
+            for registered in getattr(module, table).values():
+                hook = getattr(registered, "hook", registered)
+                if isinstance(hook, Hook) or not getattr(hook, "__module__", "").startswith("confnet."):
+                    yield _hook(module_name, kind, "", hook)
         for leaf, parameter in module._parameters.items():
             if parameter is not None:
                 for hook in (parameter._backward_hooks or {}).values():
@@ -164,7 +169,7 @@ def _hook(module: str, kind: str, tensor: str, hook: Any) -> Row:
 
 def _inits(model: nn.Module, places: _Places) -> Iterator[Row]:
     for name, origin in init_report(model).items():
-        if origin is None:
-            yield {"name": name, "initializer": "torch default", "place": places.state(name)}
-        else:
+        if isinstance(origin, InitOrigin):
             yield {"name": name, "initializer": origin.initializer, "place": f"{origin.file}:{origin.line}"}
+        else:  # a model that is inspected is never built with weights
+            yield {"name": name, "initializer": "torch default", "place": places.state(name)}

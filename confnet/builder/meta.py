@@ -11,7 +11,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["Recipes", "buffers_without_values", "compute_again", "on_cpu", "on_meta", "only_on_meta"]
+__all__ = [
+    "Recipes",
+    "buffers_without_values",
+    "compute_again",
+    "on_cpu",
+    "on_meta",
+    "only_on_meta",
+    "read_parametrized",
+    "some_values",
+]
 
 _RECIPES = "_confnet_recipes"
 MAX_COMPUTED = 10_000_000
@@ -55,7 +64,9 @@ class _Small(TorchDispatchMode):
 
 
 class Recipes:
-    """How to compute the non-persistent buffers of a module that was built on meta: no checkpoint holds their values.
+    """How to compute the buffers of a module that was built on meta, in the order of the file.
+
+    No checkpoint holds the values of the non-persistent ones, which may be computed from those before them.
 
     A copy has the same recipes; a pickle is without them, as it holds data only.
     """
@@ -77,16 +88,44 @@ class Recipes:
 
 
 def buffers_without_values(module: nn.Module) -> tuple[str, ...]:
-    """The names of the buffers that are on meta and can be computed elsewhere."""
+    """The names of the non-persistent buffers that are on meta and can be computed elsewhere."""
     recipes = module.__dict__.get(_RECIPES)
-    names = recipes.recipes if isinstance(recipes, Recipes) else ()
+    made = recipes.recipes if isinstance(recipes, Recipes) else ()
+    names = [name for name in made if name in module._non_persistent_buffers_set]
     return tuple(name for name in names if (buffer := module._buffers.get(name)) is not None and buffer.is_meta)
 
 
 def compute_again(module: nn.Module, names: Iterable[str]) -> None:
-    """Give buffers the values of the file, where they have left meta."""
-    for name in names:
-        buffer = module._buffers[name]
+    """Give buffers the values of the file, where they have left meta.
+
+    Meanwhile the others have their values of the file too, as when the module was built: what `to_empty` left in them,
+    or a checkpoint put there, is no part of what is computed.
+    """
+    wanted, kept = set(names), dict(module._buffers)
+    if not wanted:
+        return
+    for name, recipe in Recipes.of(module).recipes.items():
+        buffer = module._buffers.get(name)
         if buffer is not None and not buffer.is_meta:
             with torch.device(buffer.device):
-                module._buffers[name] = Recipes.of(module).recipes[name](module).to(buffer.device, buffer.dtype)
+                module._buffers[name] = recipe(module).to(buffer.device, buffer.dtype)
+    module._buffers.update({name: buffer for name, buffer in kept.items() if name not in wanted})
+
+
+def read_parametrized(module: nn.Module, name: str) -> None:
+    """Compute a parametrized tensor once, without moving what its parametrizations keep."""
+    inner: Any = module.parametrizations[name]  # type: ignore[index]
+    mode = inner.training
+    try:
+        inner.eval()
+        with torch.no_grad():
+            getattr(module, name)
+    finally:
+        inner.train(mode)
+
+
+def some_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Values of the shape of a tensor without values; orthonormal, as a parametrization may ask for that."""
+    if tensor.dim() < 2:
+        return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
+    return torch.eye(*tensor.shape[-2:], dtype=tensor.dtype, device="cpu").expand(tensor.shape).clone()

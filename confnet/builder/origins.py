@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["InitOrigin", "WeightOrigin"]
+from torch import nn
+
+__all__ = ["ORIGINS", "InitOrigin", "WeightOrigin", "init_report"]
+
+ORIGINS = "_confnet_inits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,13 @@ class WeightOrigin:
 
     file: str
     key: str | None
+
+
+def init_report(model: nn.Module) -> dict[str, InitOrigin | WeightOrigin | None]:
+    """What set each parameter of a built model, by its first name in `named_parameters`; None is torch's default.
+
+    Raises TypeError for a module that is not the root of a build.
+    """
+    if ORIGINS not in getattr(model, "__dict__", {}):
+        raise TypeError(f"`{type(model).__name__}` is not the root of a model that confnet built")
+    return {name: model.__dict__[ORIGINS].get(name) for name, _ in model.named_parameters()}

@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
-from confnet.builder.meta import on_cpu, only_on_meta
-from confnet.builder.selection import named_postorder, selected
-from confnet.catalog.arguments import value_problem
-from confnet.catalog.registry import DEFAULT_REGISTRY, lookup
-from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span, closest
+from confnet.builder.filling import arguments_of, convert, error_at, initialise_tensor, later, refused
+from confnet.builder.meta import on_cpu, only_on_meta, read_parametrized, some_values
+from confnet.builder.origins import ORIGINS, InitOrigin
+from confnet.builder.pending import Pending
+from confnet.builder.selection import named_postorder, nothing_helps, parameters_of, selected
+from confnet.builder.settings import set_attribute
+from confnet.catalog.registry import DEFAULT_REGISTRY
+from confnet.diagnostics import Diagnostic, Note, Span
 from confnet.plan import CallPlan, InitPlan, RulePlan
 
-__all__ = ["InitOrigin", "RuleRunner", "Text", "arguments_of", "convert", "init_report", "initialise_tensor", "refused"]
+__all__ = ["RuleRunner", "Text"]
 
-ORIGINS = "_confnet_inits"
 _NOTES = "_confnet_inits_so_far"
 
 _Places = Mapping[nn.Module, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class InitOrigin:
-    """What set a parameter: an initialiser or a registered function, as a place of the file says."""
-
-    initializer: str
-    file: str
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +59,55 @@ class _Seen:
     rule: RulePlan
     matched: int = 0
     classes: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
     unregistered: dict[str, Span] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
     sets: bool = False
 
 
 class RuleRunner:
-    """Runs rules; `value` turns a value of the plan into one of torch, `code` computes the value of an initialiser."""
+    """Runs rules; `value` turns a value of the plan into one of torch, `code` computes the value of an initialiser.
+
+    With `pending`, what is on meta waits for its values there, and what is not is drawn from the streams of it.
+    """
 
     def __init__(
         self,
         value: Callable[[object], Any],
         code: Callable[[nn.Module, InitPlan, torch.Tensor], object],
         extend: Callable[[nn.Module, RulePlan], None],
+        pending: Pending | None = None,
     ) -> None:
-        self.value, self.code, self.extend = value, code, extend
+        self.value, self.code, self.extend, self.pending = value, code, extend, pending
+        if pending is not None:
+            pending.replaced = self.replaced
+        self.tried: set[tuple[int, torch.Size, torch.dtype]] = set()
+        self.path, self.places = "", cast(_Places, {})
         self.settings: dict[int, tuple[nn.Parameter, _Setting]] = {}
         self.seen: dict[Span, _Seen] = {}
+        self.parametrizations: dict[tuple[int, str], CallPlan] = {}  # the first of each module's tensor
+        self.tied: dict[int, tuple[nn.Parameter, Span]] = {}
+        self.untied: dict[Span, Diagnostic] = {}
         self.lasting: set[Span] = set()  # the rules that set a parameter last
 
-    def run(self, holder: nn.Module, rules: Iterable[RulePlan]) -> None:
-        """Run the rules of a module over itself and everything in it."""
+    def run(self, holder: nn.Module, rules: Iterable[RulePlan], path: str = "") -> None:
+        """Run the rules of a module over itself and everything in it; `path` is its name in the model."""
         rules = tuple(rules)
         if not rules:
             return
         places = dict(named_postorder(holder))
+        self.path, self.places = path, places
         chosen = [(rule, [m for m, names in places.items() if selected(rule.where, m, names)]) for rule in rules]
         for rule, modules in chosen:
             seen = self.seen.setdefault(rule.span, _Seen(rule))
             seen.matched += len(modules)
             seen.classes |= {type(module).__name__ for module in places}
+            if not seen.matched:
+                seen.names.update(dict.fromkeys(name for names in places.values() for name in names if name))
             for module in modules:
                 if rule.methods:  # before a parametrization, which gives a module a class of its own
                     self.extend(module, rule)
-                self.parametrize(module, rule)
+                self.parametrize(holder, module, rule)
         for rule, modules in chosen:
             excluded = _excluded(rule, places)
             for module in modules:
@@ -105,7 +115,7 @@ class RuleRunner:
                     self.apply(holder, module, rule, excluded)
         for rule, modules in chosen:
             for module in modules:
-                self.calls(module, rule)
+                self.calls(holder, module, rule)
 
     def apply(self, holder: nn.Module, module: nn.Module, rule: RulePlan, excluded: set[nn.Module]) -> None:
         for name, plan in rule.init.items():
@@ -113,11 +123,14 @@ class RuleRunner:
         if rule.requires_grad is not None:
             self.require_grad(module, rule, rule.requires_grad, excluded)
         if rule.dtype is not None:
-            convert((inner for inner in module.modules() if inner not in excluded), getattr(torch, rule.dtype))
+            inside = [inner for inner in module.modules() if inner not in excluded]
+            if self.pending is not None:
+                self.pending.converting(inside)
+            convert(inside, getattr(torch, rule.dtype))
         if rule.extra_repr is not None:
             module.extra_repr = Text(rule.extra_repr)  # type: ignore[method-assign]
         for name, value in rule.settings.items():
-            self.set(module, name, value, rule)
+            set_attribute(module, name, value, rule, self.value)
 
     # --- parameters -----------------------------------------------------------------------------------------------
 
@@ -125,12 +138,13 @@ class RuleRunner:
         seen = self.seen[rule.span]
         if parametrize.is_parametrized(module, name):
             seen.registered.add(name)
-            self.initialise_parametrized(holder, module, name, plan, rule)
+            with self.drawing(module, name):
+                self.initialise_parametrized(holder, module, name, plan, rule)
         elif name in module._parameters:
             seen.registered.add(name)
             parameter = module._parameters[name]
             if parameter is not None:
-                self.fill(holder, parameter, plan, rule)
+                self.begin(holder, module, name, plan, rule)
                 self.record(module, name, InitOrigin(plan.name or "value", plan.span.file, plan.span.line), rule)
         else:
             seen.unregistered.setdefault(name, plan.span)
@@ -150,7 +164,7 @@ class RuleRunner:
             if tensor.is_meta:  # some right inverses look at values: they are tried on the CPU
                 tried = copy.deepcopy(inner).to_empty(device="cpu")
                 with on_cpu():
-                    tried.right_inverse(_some_values(tensor))
+                    tried.right_inverse(some_values(tensor))
             else:
                 setattr(module, name, tensor)
         except Exception as error:
@@ -172,9 +186,74 @@ class RuleRunner:
     def forget(self, module: nn.Module, name: str) -> None:
         """A parameter of a module is about to be replaced by another."""
         module.__dict__.get(_NOTES, {}).pop(name, None)
+        if self.pending is not None:
+            self.pending.dropped(module, name)
+
+    def replaced(self, old: nn.Parameter, new: nn.Parameter) -> None:
+        """A parameter got its values, in a tensor of another identity."""
+        if id(old) in self.settings:
+            self.settings[id(new)] = (new, self.settings[id(old)][1])
+        if id(old) in self.tied:
+            self.tied[id(new)] = (new, self.tied[id(old)][1])
+
+    def begin(self, holder: nn.Module, module: nn.Module, name: str, plan: InitPlan, rule: RulePlan) -> None:
+        """A parameter of a module gets its values from an initialiser, now or later."""
+        parameter = module._parameters[name]
+        assert parameter is not None
+        if self.pending is None or not parameter.is_meta:
+            with self.drawing(module, name):
+                self.fill(holder, parameter, plan, rule)
+            return
+        self.wait(self.pending, module, name, plan, rule.chain, partial(self.code, holder, plan))
+
+    def wait(
+        self,
+        pending: Pending,
+        module: nn.Module,
+        name: str,
+        plan: InitPlan | None,
+        chain: tuple[Note, ...],
+        compute: Callable[[torch.Tensor], object],
+    ) -> None:
+        """A parameter waits for an initialiser (None: zeros), which torch is asked for now whether it is possible."""
+        parameter = module._parameters[name]
+        assert parameter is not None
+        if plan is not None and plan.code is None and plan.name not in DEFAULT_REGISTRY.initializers:
+            self.attempt(parameter, plan, chain, compute)
+        pending.set(module, name, later(parameter.dtype, plan, chain, self.value, compute))
 
     def fill(self, holder: nn.Module, tensor: torch.Tensor, plan: InitPlan, rule: RulePlan) -> None:
-        initialise_tensor(tensor, plan, rule.chain, self.value, lambda: self.code(holder, plan, tensor))
+        self.attempt(tensor, plan, rule.chain, partial(self.code, holder, plan))
+
+    def attempt(
+        self,
+        tensor: torch.Tensor,
+        plan: InitPlan,
+        chain: tuple[Note, ...],
+        compute: Callable[[torch.Tensor], object],
+    ) -> None:
+        """Fill a tensor; one on meta only to see what torch says, once for all of a shape."""
+        kind = (id(plan), tensor.shape, tensor.dtype)
+        if tensor.is_meta and kind in self.tried:
+            return
+        initialise_tensor(tensor, plan, chain, self.value, lambda: compute(tensor))
+        if tensor.is_meta:
+            self.tried.add(kind)
+
+    @contextmanager
+    def drawing(self, module: nn.Module, name: str) -> Iterator[None]:
+        """Within it something of a module is computed with real values, if there are any in this construction."""
+        if self.pending is None:
+            yield
+            return
+        path = ".".join(part for part in (self.path, self.places[module][0], name) if part)
+        with torch.device(self.pending.drawn_on), self.pending.drawing(path):
+            yield
+
+    def settle(self, holder: nn.Module, modules: Iterable[nn.Module]) -> None:
+        """Something is about to look at the values of some modules."""
+        if self.pending is not None:
+            self.pending.settle(holder, self.path, set(modules))
 
     def require_grad(self, module: nn.Module, rule: RulePlan, flag: bool, excluded: set[nn.Module]) -> None:
         """As `module.requires_grad_`, which reaches all that is inside, less what the rule excludes."""
@@ -188,7 +267,9 @@ class RuleRunner:
 
     # --- the rest of a rule ---------------------------------------------------------------------------------------
 
-    def parametrize(self, module: nn.Module, rule: RulePlan) -> None:
+    def parametrize(self, holder: nn.Module, module: nn.Module, rule: RulePlan) -> None:
+        if rule.parametrize:
+            self.settle(holder, [module])
         for name, call in rule.parametrize.items():
             seen = self.seen[rule.span]
             if not parametrize.is_parametrized(module, name) and module._parameters.get(name) is None:
@@ -198,10 +279,28 @@ class RuleRunner:
                     seen.unregistered.setdefault(name, call.span)
                 continue
             seen.registered.add(name)
+            tensor = module._parameters.get(name)
+            first = self.parametrizations.setdefault((id(module), name), call)
             try:
-                self.parametrized(module, name, call)
+                with self.drawing(module, name):
+                    self.parametrized(module, name, call)
+                if first is not call:  # torch registers some of them over another and fails at the first forward
+                    read_parametrized(module, name)
             except Exception as error:
-                raise refused(f"`{call.name}` cannot be used here", error, call.span, rule.chain) from error
+                if first is call:
+                    raise refused(f"`{call.name}` cannot be used here", error, call.span, rule.chain) from error
+                text = f"`{call.name}` cannot be used over another parametrization"
+                notes = (Note("the other", first.span), *rule.chain)
+                raise error_at("refused-by-torch", text, call.span, notes) from error
+            if id(tensor) in self.tied and tensor not in set(module.parametrizations[name].parameters()):  # type: ignore[index,union-attr]
+                self.untied[call.span] = Diagnostic(
+                    "tie-parametrized",
+                    f"`{name}` is tied, and `{call.name}` puts other parameters in its place",
+                    span=call.span,
+                    notes=(Note("the tie", self.tied[id(tensor)][1]), *rule.chain),
+                    help="use one module twice (`share`), or remove the tie",
+                    severity="warning",
+                )
 
     def parametrized(self, module: nn.Module, name: str, call: CallPlan) -> None:
         """Register a parametrization; one that looks at values is registered on the CPU where there are none."""
@@ -214,7 +313,7 @@ class RuleRunner:
             tensor = module._parameters.get(name)
             if tensor is None or tensor.dim() < 2 or not only_on_meta(error):
                 raise
-            module._parameters[name] = nn.Parameter(_some_values(tensor), tensor.requires_grad)
+            module._parameters[name] = nn.Parameter(some_values(tensor), tensor.requires_grad)
             with on_cpu():
                 make(module, name, *positional, **keywords)
             module.parametrizations[name].to("meta")  # type: ignore[index]
@@ -222,42 +321,21 @@ class RuleRunner:
             inner: nn.Module = module.parametrizations[name]  # type: ignore[index,assignment]
             inner.__dict__[_NOTES] = dict.fromkeys(inner._parameters, before)
 
-    def set(self, module: nn.Module, name: str, value: object, rule: RulePlan) -> None:
-        span = rule.setting_spans[name]
-        layer = next((known for base in type(module).__mro__ if (known := lookup(base.__name__)) is not None), None)
-        argument = layer.argument(name) if layer is not None else None
-        open_ones = [a.name for a in layer.arguments if a.settable] if layer is not None else []
-        label = type(module).__name__
-        if argument is None or not argument.settable:
-            guess = closest(name, open_ones)
-            help = (
-                f"did you mean `{guess}`?"
-                if guess
-                else f"it opens {', '.join(f'`{o}`' for o in open_ones)}"
-                if open_ones
-                else ""
-            )
-            raise _error(
-                "not-settable", f"`{name}` of `{label}` cannot be set after its construction", span, rule.chain, help
-            )
-        problem = value_problem(argument, value, label)
-        if problem is not None:
-            raise _error(problem.code, problem.message, span, rule.chain, problem.help)
-        setattr(module, name, self.value(argument.parsed.coerce(value)))
-
-    def calls(self, module: nn.Module, rule: RulePlan) -> None:
+    def calls(self, holder: nn.Module, module: nn.Module, rule: RulePlan) -> None:
+        if rule.calls:
+            self.settle(holder, module.modules())
         for call in rule.calls:
             function = DEFAULT_REGISTRY.applies[call.name].call
             positional, keywords = arguments_of(call, self.value)
-            before = {id(p): (p, p._version) for _, _, p in _parameters(module)}
+            before = {id(p): (p, p._version) for _, _, p in parameters_of(module)}
             try:
-                with torch.no_grad():
+                with torch.no_grad(), self.drawing(module, f"{call.name}()"):
                     function(module, *positional, **keywords)
             except Exception as error:
                 if only_on_meta(error):
                     continue
                 raise refused(f"`{call.name}` cannot be used here", error, call.span, rule.chain) from error
-            for inner, name, parameter in _parameters(module):
+            for inner, name, parameter in parameters_of(module):
                 old = before.get(id(parameter))
                 if old is None or old[1] != parameter._version:
                     self.record(inner, name, InitOrigin(call.name, call.span.file, call.span.line), rule)
@@ -268,7 +346,7 @@ class RuleRunner:
         """Keep on the root what set each parameter, under its first name in `named_parameters`."""
         found: dict[str, InitOrigin] = {}
         names = {id(parameter): name for name, parameter in root.named_parameters()}
-        for inner, name, parameter in _parameters(root):
+        for inner, name, parameter in parameters_of(root):
             setting = (
                 self.settings[id(parameter)][1]
                 if id(parameter) in self.settings
@@ -283,16 +361,11 @@ class RuleRunner:
 
     def unused(self) -> Iterable[Diagnostic]:
         """Rules that matched nothing, set nothing that a matched module has, or are wholly overridden."""
+        yield from self.untied.values()
+        helps = nothing_helps((s.rule.where, s.classes, s.names) for s in self.seen.values() if not s.matched)
         for span, seen in self.seen.items():
-            rule = seen.rule
             if not seen.matched:
-                guesses = [g for t in (rule.where.types or () if rule.where else ()) if (g := closest(t, seen.classes))]
-                help = (
-                    f"did you mean `{guesses[0]}`?"
-                    if guesses
-                    else "the modules here are " + ", ".join(f"`{c}`" for c in sorted(seen.classes)[:12])
-                )
-                yield Diagnostic("rule-matches-nothing", "the rule matches no module", span=span, help=help)
+                yield Diagnostic("rule-matches-nothing", "the rule matches no module", span=span, help=next(helps))
                 continue
             for name, place in seen.unregistered.items():
                 if name not in seen.registered:
@@ -309,70 +382,6 @@ class RuleRunner:
                 )
 
 
-def initialise_tensor(
-    tensor: torch.Tensor,
-    plan: InitPlan,
-    chain: tuple[Note, ...],
-    value: Callable[[object], Any],
-    compute: Callable[[], object],
-) -> None:
-    """Fill a tensor as an initialiser of the file says. Raises ConfnetError where it cannot be filled so."""
-    with torch.no_grad():
-        if plan.code is not None:
-            computed = compute()
-            try:
-                tensor.copy_(torch.as_tensor(computed).expand(tensor.shape))
-            except (RuntimeError, TypeError, ValueError) as error:
-                raise refused("the value does not fit the parameter", error, plan.span, chain) from error
-            return
-        registered = DEFAULT_REGISTRY.initializers.get(plan.name)
-        function = registered.call if registered is not None else getattr(nn.init, plan.name)
-        positional, keywords = arguments_of(plan, value)
-        try:
-            function(tensor, *positional, **keywords)
-        except Exception as error:
-            if registered is None or not only_on_meta(error):
-                raise refused(f"`{plan.name}` cannot be used here", error, plan.span, chain) from error
-
-
-def init_report(model: nn.Module) -> dict[str, InitOrigin | None]:
-    """What set each parameter of a built model, by its first name in `named_parameters`; None is torch's default.
-
-    Raises TypeError for a module that is not the root of a build.
-    """
-    if ORIGINS not in getattr(model, "__dict__", {}):
-        raise TypeError(f"`{type(model).__name__}` is not the root of a model that confnet built")
-    return {name: model.__dict__[ORIGINS].get(name) for name, _ in model.named_parameters()}
-
-
-def arguments_of(call: CallPlan | InitPlan, value: Callable[[object], Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call of the file as torch takes them."""
-    return [value(item) for item in call.positional], {key: value(item) for key, item in call.keywords.items()}
-
-
-def refused(what: str, error: Exception, span: Span, chain: tuple[Note, ...]) -> ConfnetError:
-    """A refusal by torch as a diagnostic at its place in the file."""
-    text = " ".join(str(error).split()).rstrip(".")
-    if len(text) > 300:
-        text = text[:297] + "..."
-    return _error("refused-by-torch", f"{what}: {text}" if text else what, span, chain)
-
-
-def _error(code: str, message: str, span: Span, chain: tuple[Note, ...], help: str = "") -> ConfnetError:
-    return ConfnetError([Diagnostic(code, message, span=span, notes=chain, help=help)])
-
-
-def convert(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
-    """Convert the floating-point parameters and buffers that modules hold themselves; to a complex dtype, complex
-    ones too."""
-
-    def converted(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() or (tensor.is_complex() and dtype.is_complex) else tensor
-
-    for module in modules:
-        module._apply(converted, recurse=False)
-
-
 def _excluded(rule: RulePlan, places: _Places) -> set[nn.Module]:
     """The modules that a rule's `not` names, with their parametrizations, in which their parameters are."""
     exclude = rule.where.exclude if rule.where is not None else None
@@ -383,18 +392,3 @@ def _excluded(rule: RulePlan, places: _Places) -> set[nn.Module]:
             if parametrize.is_parametrized(module):
                 found.update(cast(nn.Module, module.parametrizations).modules())
     return found
-
-
-def _parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    """Each place of a parameter in a module: the module that holds it, and its name there."""
-    for inner in module.modules():
-        for name, parameter in inner._parameters.items():
-            if parameter is not None:
-                yield inner, name, parameter
-
-
-def _some_values(tensor: torch.Tensor) -> torch.Tensor:
-    """Values of the shape of a tensor without values; orthonormal, as a parametrization may ask for that."""
-    if tensor.dim() < 2:
-        return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
-    return torch.eye(*tensor.shape[-2:], dtype=tensor.dtype, device="cpu").expand(tensor.shape).clone()

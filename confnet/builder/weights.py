@@ -19,10 +19,10 @@ from torch.nn.parameter import is_lazy
 from confnet.blueprint import modules_of
 from confnet.builder.builtin_hooks import IMPLEMENTATIONS
 from confnet.builder.construct import Built
+from confnet.builder.filling import refused
 from confnet.builder.hooks import retie
 from confnet.builder.meta import buffers_without_values, compute_again
-from confnet.builder.origins import WeightOrigin
-from confnet.builder.rules import ORIGINS, refused
+from confnet.builder.origins import ORIGINS, WeightOrigin
 from confnet.builder.weight_files import Checkpoint, Stored, WeightsLike, read_weights
 from confnet.builder.weight_problems import Comparison, Place, problems
 from confnet.catalog.arguments import bind
@@ -30,9 +30,9 @@ from confnet.catalog.hooks import BUILTIN_HOOKS
 from confnet.diagnostics import ConfnetError, Diagnostic
 from confnet.plan import ModulePlan, Plan
 
-__all__ = ["LoadReport", "RenameLike", "Weights", "WeightsLike", "build_with", "load_report"]
+__all__ = ["REPORT", "LoadReport", "RenameLike", "Weights", "WeightsLike", "build_with", "load_report"]
 
-_REPORT = "_confnet_load_report"
+REPORT = "_confnet_load_report"
 
 RenameLike = Mapping[str, str | None] | Sequence[tuple[str, str | None]]
 """Regular expressions and what replaces them in keys, as `re.sub` does; None leaves out the keys that match."""
@@ -131,23 +131,29 @@ def _renamed(key: str, rules: Iterable[tuple[str, str | None]]) -> str | None:
 
 
 def build_with(
-    weights: Weights, plan: Plan, make: Callable[[torch.device | str | None], Built], device: torch.device | str | None
+    weights: Weights,
+    plan: Plan,
+    make: Callable[[torch.device | str | None, frozenset[str]], Built],
+    device: torch.device | str | None,
 ) -> Built:
-    """The model of a plan with these weights; `make` constructs it on a device.
+    """The model of a plan with these weights; `make` constructs it on a device, without first values for names that
+    are loaded.
 
-    On the meta device names and shapes are compared and nothing is read. Raises ConfnetError where the weights cannot
-    be read or do not fit the model.
+    On the meta device names and shapes are compared and nothing is read; at most one model is made elsewhere. Raises
+    ConfnetError where the weights cannot be read or do not fit the model.
     """
     checkpoint = _Renamed.of(read_weights(weights.source, weights.form), weights.rules())
     target = torch.get_default_device() if device is None else torch.device(device)
+    loaded: frozenset[str] = frozenset()
     if _shown_by_meta(plan):
-        built = make("meta")
+        built = make("meta", loaded)
         if all(_is_torch_or_ours(type(module)) for module in built.module.modules()):
             match = _Match(built, checkpoint, weights.strict)
             match.run()
             if target.type == "meta" or (not match.missing and _materialise(built.module, match, target)):
                 return match.noted()
-    built = make(device)
+            loaded = frozenset(match.found)
+    built = make(device, loaded)
     match = _Match(built, checkpoint, weights.strict)
     match.run()
     return match.noted()
@@ -158,7 +164,7 @@ def load_report(model: nn.Module) -> LoadReport:
 
     Raises TypeError for a module that is not the root of a build with `weights`.
     """
-    found = getattr(model, "__dict__", {}).get(_REPORT)
+    found = getattr(model, "__dict__", {}).get(REPORT)
     if not isinstance(found, LoadReport):
         raise TypeError(f"`{type(model).__name__}` is not the root of a model that was built with weights")
     return found
@@ -278,7 +284,7 @@ class _Match:
             if source is not None:
                 loaded[slot.name] = stored.get(id(source), made)
         report = LoadReport(self.checkpoint.files, loaded, self.missing, self.unexpected, self.checkpoint.dropped)
-        module.__dict__[_REPORT] = report
+        module.__dict__[REPORT] = report
         parameters = (name for name, _ in module.named_parameters())
         module.__dict__[ORIGINS].update({name: loaded[name] for name in parameters if name in loaded})
         return self.built

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from confnet.catalog.types import DTYPES, MISMATCH, UNKNOWN_VALUE, TensorLiteral, Type, show
 from confnet.diagnostics import closest
-from confnet.plan import DTypeName, LayerName, ModulePlan
+from confnet.plan import AUTO, DTypeName, LayerName, ModulePlan
 
 __all__ = ["Argument", "Bound", "Callee", "Fault", "Problem", "Rule", "Takes", "bind", "value_problem"]
 
@@ -20,7 +20,7 @@ class Argument:
 
     The bounds `ge`, `gt`, `le`, `lt` hold for a number and for every number in a list. `choices` are the only values
     allowed, if there are any (null stands where the type allows it). `settable` tells that a rule may set the
-    argument on a built module (`apply: set`).
+    argument on a built module (`apply: set`), `inferable` that `auto` may stand for its number.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Argument:
     lt: float | None = None
     choices: tuple[object, ...] = ()
     settable: bool = False
+    inferable: bool = False
     description: str = ""
 
     @property
@@ -264,7 +265,7 @@ class _Binding:
         value = self.positional[where] if isinstance(where, int) else self.keywords[where]
         converted, problem = _converted(argument, value, self.callee.name, where)
         if problem is not None:
-            self.problems.append(self._with_help(problem, where))
+            self.problems.append(self._with_help(problem, where, value))
             return
         self.values[argument.name] = converted
         if isinstance(where, int):
@@ -272,10 +273,14 @@ class _Binding:
         else:
             self.keywords[where] = converted
 
-    def _with_help(self, problem: Problem, where: int | str) -> Problem:
-        if problem.help or not isinstance(where, int):
-            return problem
-        return Problem(problem.where, problem.code, problem.message, self._as_list()[1])
+    def _with_help(self, problem: Problem, where: int | str, value: object) -> Problem:
+        help = problem.help
+        if value == _AUTO_WORD and not help:
+            own = [argument.name for argument in self.callee.arguments if argument.inferable]
+            help = f"only `{own[0]}` of `{self.callee.name}` may be `auto`" if own else _AUTO_HELP
+        elif isinstance(where, int):
+            help = help or self._as_list()[1]
+        return Problem(problem.where, problem.code, problem.message, help)
 
     def _apply_rules(self) -> None:
         values = {argument.name: argument.default for argument in self.callee.arguments if not argument.required}
@@ -295,7 +300,16 @@ class _Binding:
 # --- one value ----------------------------------------------------------------------------------------------------
 
 
+_AUTO_WORD = "auto"
+_AUTO_HELP = (
+    "only `in_features` of `Linear`, `in_channels` of convolutions and `num_features` of batch and instance "
+    "normalisations may be `auto`, where the layer itself is written"
+)
+
+
 def _converted(argument: Argument, value: object, owner: str, where: int | str | None) -> tuple[object, Problem | None]:
+    if argument.inferable and value == _AUTO_WORD:
+        return AUTO, None
     converted = argument.parsed.coerce(value)
     if converted is MISMATCH:
         return converted, _wrong_type(argument, value, owner, where)

@@ -177,8 +177,8 @@ def _divisible(number: int, divisor: int) -> Fault | None:
     return Fault(f"is {number}, which is not divisible by {divisor}") if divisor > 0 and number % divisor else None
 
 
-def _groups(groups: int, *channels: int) -> Fault | None:
-    odd = next((count for count in channels if groups > 0 and count % groups), None)
+def _groups(groups: int, *channels: object) -> Fault | None:
+    odd = next((count for count in channels if isinstance(count, int) and groups > 0 and count % groups), None)
     return Fault(f"is {groups}, which does not divide {odd} channels") if odd is not None else None
 
 

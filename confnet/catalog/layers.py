@@ -151,7 +151,7 @@ def arguments_of(owner: str, rows: list[dict[str, Any]]) -> tuple[Argument, ...]
     return tuple(_argument(owner, row) for row in rows)
 
 
-def _argument(owner: str, row: Mapping[str, Any]) -> Argument:
+def _argument(owner: str, row: Mapping[str, Any], *, inferable: bool = False) -> Argument:
     bounds = bounds_of(owner, row["name"])
     return Argument(
         row["name"],
@@ -165,14 +165,21 @@ def _argument(owner: str, row: Mapping[str, Any]) -> Argument:
         lt=bounds.lt if bounds else None,
         choices=bounds.choices if bounds else (),
         settable=row.get("settable", False),
+        inferable=inferable,
     )
 
 
 def _layer(name: str, row: Mapping[str, Any]) -> Layer:
     forward = row.get("forward")
+    lazy = shipped()["layers"].get(f"Lazy{name}")
+    left = {argument["name"] for argument in lazy["arguments"]} if lazy is not None else None
     return Layer(
         name=name,
-        arguments=arguments_of(name, row["arguments"]),
+        arguments=tuple(
+            # what torch's lazy layer does not take, it infers
+            _argument(name, argument, inferable=left is not None and argument["name"] not in left)
+            for argument in row["arguments"]
+        ),
         forward=_signature(forward or {}),
         has_forward=forward is not None,
         parameters=tuple(row.get("parameters", ())),

@@ -75,6 +75,12 @@ class Registry:
     initializers: dict[str, Function] = field(default_factory=dict)
     applies: dict[str, Function] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How much is registered. Nothing is ever taken back: what depends on it is out of date once this has grown."""
+        functions = (self.functions, self.hooks, self.initializers, self.applies)
+        return len(self.layers) + sum(len(table) for table in functions)
+
     @overload
     def register(self, obj: None = None, *, name: str | None = None) -> Callable[[_T], _T]: ...
     @overload

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from confnet.catalog.functions import tensor_method
 from confnet.catalog.hooks import HOOK_KINDS
 from confnet.catalog.registry import DEFAULT_REGISTRY, layer_names, lookup
 from confnet.check.kinds import BROKEN_KIND, HOOK_INPUTS, input_kind, parameter_of, signature_of
@@ -37,6 +38,8 @@ class CodeCheck:
         self.found, self.kind, self.targets = found, kind, targets
         self.limit = self.left = limit  # in characters
         self.read: dict[Code, ParsedCode] = {}
+        self.reached: set[str] = set()  # what any code reads of another module, such as `layers[0].attn.bias`
+        self.idle: list[tuple[str, Diagnostic]] = []  # children that the code of their own module leaves alone
         self.functions = {name: function.signature for name, function in DEFAULT_REGISTRY.functions.items()}
 
     def methods(self, plan: ModulePlan, members: Mapping[str, Kind]) -> dict[str, Signature]:
@@ -111,7 +114,8 @@ class CodeCheck:
             self.found.add("too-much-code", message, code.span, help=help)
             raise ConfnetError(self.found.found.values())
         if code not in self.read:
-            self.read[code] = parse_code(code)
+            self.read[code] = parsed = parse_code(code)
+            self.reached |= {name for name in _attributes(parsed) if tensor_method(name) is None}
         return self.read[code]
 
     def checked(self, parsed: ParsedCode, scope: Scope, plan: ModulePlan) -> CheckResult:
@@ -131,19 +135,26 @@ class CodeCheck:
         return result
 
     def unused(self, plan: ModulePlan, read: set[str]) -> None:
-        """Warn of children that no method of their module uses."""
+        """Note children that no method of their module uses; `report_unused` warns of them."""
         assert plan.definition is not None
         used = read | {share.path.split(".")[0] for _, share in placed_shares(plan)}
         used |= {path.split(".")[0] for tie in plan.ties for path in (tie.name, tie.to)}
         for name, child in plan.children.items():
             if child is not None and name not in used and name not in MODULE_ATTRIBUTES:
-                self.found.add(
+                warning = Diagnostic(
                     "unused-child",
                     f"the child `{name}` of `{plan.definition.name}` is never used in its code",
-                    plan.places.get(name, child.span),
+                    span=plan.places.get(name, child.span),
                     severity="warning",
                     help="use it in `forward`, or remove it",
                 )
+                self.idle.append((name, warning))
+
+    def report_unused(self) -> None:
+        """Warn of children that no code uses, once all code is read: a module further out may use them by path."""
+        for name, warning in self.idle:
+            if name not in self.reached:
+                self.found.report(warning)
 
     # --- rules and hooks --------------------------------------------------------------------------------------------
 
@@ -158,9 +169,13 @@ class CodeCheck:
                 if init.code is not None:
                     scope = Scope({"shape": ListKind(NUMBER)}, state, init.constants, self.functions)
                     self.checked(self.parsed(init.code), scope, plan)
-            for method in rule.methods.values():
+            for name, method in rule.methods.items():
                 inputs = {item.name: input_kind(item) for item in method.inputs}
                 for matched in self.matched(plan, rule.where):
+                    if name in matched.members:
+                        message = f"`{name}` is a method here, and `{matched.label}` has it as something else"
+                        help = "rename one of the two"
+                        self.error("duplicate-name", message, method.code.span, plan.chain, help=help)
                     scope = Scope(inputs, matched.members, {}, self.functions)
                     self.checked(self.parsed(method.code), scope, plan)
         for hook in plan.hooks:
@@ -248,6 +263,14 @@ def _mentions(lines: list[str], number: int, names: set[str]) -> bool:
     if not 0 <= number < len(lines):
         return True
     return not names.isdisjoint(re.findall(r"[^\W\d]\w*", lines[number]))
+
+
+def _attributes(parsed: ParsedCode) -> Iterable[str]:
+    """The names that a body reads of anything but its own module."""
+    if "." not in parsed.code.text:
+        return ()
+    nodes = (node for statement in parsed.body for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+    return (node.attr for node in nodes if not (isinstance(node.value, ast.Name) and node.value.id == "self"))
 
 
 def _mentioned(parsed: ParsedCode, names: Iterable[str], own: str) -> set[str]:

@@ -105,6 +105,7 @@ def signature_of(method: Method, result: CheckResult) -> Signature:
         result=UNKNOWN if isinstance(result.result, ModuleKind) else result.result,
         changes=result.changes,
         shares_state=bool(result.shares),
+        inferred=True,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from confnet.catalog.registry import lookup
 from confnet.check.tree import absent, arrows, below, module_at, placed_shares
 from confnet.diagnostics import Collector, Note, Span, closest
@@ -9,6 +11,8 @@ from confnet.language.names import find_cycle
 from confnet.plan import BROKEN, ModulePlan, Share
 
 __all__ = ["Links"]
+
+MAX_PATHS = 2_000
 
 
 class Links:
@@ -18,6 +22,8 @@ class Links:
         self.found = found
         self.targets: dict[int, ModulePlan] = {}
         self.circles: set[str] = set()  # the paths of shares that are reported to go in a circle
+        self.known: dict[int, list[str]] = {}  # of a plan, by its id
+        self.absent: dict[int, frozenset[str]] = {}
 
     def shares(self, plan: ModulePlan) -> None:
         """Find the module that each share below a definition means."""
@@ -56,7 +62,7 @@ class Links:
             self.error("recursive-share", message, share.span, plan.chain, help="write one of the modules out")
 
     def no_target(self, plan: ModulePlan, share: Share) -> None:
-        if share.path in absent(plan, ""):
+        if self.is_absent(plan, share.path):
             self.error(
                 "unknown-module",
                 f"`{share.path}` is absent here: its `when` is false",
@@ -65,8 +71,7 @@ class Links:
                 help="give the share the same `when`",
             )
         else:
-            known = [path for path, _ in below(plan, "")]
-            guess = closest(share.path, known)
+            guess = self.nearest(plan, share.path)
             self.error(
                 "unknown-module",
                 f"there is no module `{share.path}` to share",
@@ -76,6 +81,18 @@ class Links:
                 if guess
                 else "the path starts at the module that holds the share's definition",
             )
+
+    def nearest(self, plan: ModulePlan, path: str) -> str | None:
+        """The path that was most likely meant, as long as there are not too many to compare."""
+        if id(plan) not in self.known:
+            self.known[id(plan)] = [name for name, _ in islice(below(plan, ""), MAX_PATHS)]
+        return self.found.closest(path, self.known[id(plan)])
+
+    def is_absent(self, plan: ModulePlan, path: str) -> bool:
+        """Whether nothing stands at a path because a `when` is false there."""
+        if id(plan) not in self.absent:
+            self.absent[id(plan)] = frozenset(absent(plan, ""))
+        return path in self.absent[id(plan)]
 
     def ties(self, plan: ModulePlan) -> None:
         for tie in plan.ties:
@@ -95,7 +112,7 @@ class Links:
         if module is BROKEN:
             return
         if not isinstance(module, ModulePlan):
-            guess = closest(owner, [p for p, _ in below(plan, "")])
+            guess = self.nearest(plan, owner)
             self.error(
                 "unknown-module",
                 f"there is no module `{owner}` to tie `{path}` of",

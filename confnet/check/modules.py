@@ -23,6 +23,7 @@ def check(plan: Plan, found: Collector, limits: Limits = DEFAULT_LIMITS) -> None
     checker = _Checker(found, limits)
     for root in (plan.root, *plan.unused):
         checker.module(root)
+    checker.code.report_unused()
 
 
 class _Checker:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from confnet.cli.options import format_option
+from confnet.cli.options import format_option, plugin_option
 from confnet.diagnostics import ConfnetError
 from confnet.render import printable, render_json, render_text
 
@@ -16,6 +16,7 @@ __all__ = ["audit"]
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@plugin_option
 @format_option("text", "json")
 def audit(file: str, form: str) -> None:
     """List everything that a file would use, without building it.

@@ -62,7 +62,12 @@ def _renames(context: click.Context, parameter: click.Parameter, items: tuple[st
     show_default=True,
     help="torch: a file of torch.save, read without running any code.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), metavar="N", help="torch.manual_seed before the build.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    metavar="N",
+    help="Draw the first values from this seed: the same on every machine.",
+)
 @click.option("-o", "--output", metavar="OUT", help="Save the state dict as a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def build(
@@ -94,15 +99,11 @@ def build(
     _check_usage(weights, output, force, bool(renames or drops or not strict or weights_format != "safetensors"))
     from confnet import api
 
-    options: dict[str, Any] = {"variant": variant, "root": root, "args": settings}
+    options: dict[str, Any] = {"variant": variant, "root": root, "args": settings, "seed": seed}
     if weights is not None:
         rename = {**dict.fromkeys(drops), **renames}
         options |= {"weights": weights, "rename": rename, "strict": strict, "weights_format": weights_format}
     try:
-        if seed is not None:
-            from confnet.builder import manual_seed
-
-            manual_seed(seed)
         model = api.build(file, **options)
         if output is not None:
             confnet.save_weights(model, output, overwrite=force)

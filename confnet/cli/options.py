@@ -13,7 +13,7 @@ import click
 from confnet.diagnostics import ConfnetError
 from confnet.render import printable
 
-__all__ = ["common_options", "format_option"]
+__all__ = ["common_options", "format_option", "plugin_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -26,7 +26,9 @@ def _settings(context: click.Context, parameter: click.Parameter, items: tuple[s
         if not equals:
             raise click.BadParameter(f"{printable(item)!r} has no '='; write name=value")
         if not name.isidentifier():
-            raise click.BadParameter(f"{printable(name)!r} is not a name")
+            whole = name.partition(".")[0]
+            remedy = f"; set the whole of {whole!r}" if whole.isidentifier() and whole != name else ""
+            raise click.BadParameter(f"{printable(name)!r} is not a name{remedy}")
         if name in settings:
             raise click.BadParameter(f"{name!r} is set twice")
         settings[name] = _value(name, text)
@@ -63,6 +65,19 @@ def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[st
     return names
 
 
+# Eager: a plugin is there before anything else is looked at.
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    metavar="MODULE",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_plugins,
+    help="Import this Python module first, for the layers and functions it registers. Repeatable.",
+)
+
+
 def common_options(command: _Command) -> _Command:
     """The options that every command about a file takes."""
     for option in reversed(
@@ -73,21 +88,11 @@ def common_options(command: _Command) -> _Command:
                 metavar="NAME=VALUE",
                 multiple=True,
                 callback=_settings,
-                help="Set an arg of the document; VALUE is YAML: 10, true, [3, 4, 6, 3]. Repeatable.",
+                help="Set an arg of the document; VALUE is YAML: 10, [3, 4, 6, 3], SiLU, {LeakyReLU: 0.1}. Repeatable.",
             ),
             click.option("--variant", metavar="NAME", help="Start from this variant of the document."),
             click.option("--root", metavar="NAME", help="Take this definition of the document for the root."),
-            # Eager: a plugin is there before anything else is looked at.
-            click.option(
-                "--plugin",
-                "plugins",
-                metavar="MODULE",
-                multiple=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_plugins,
-                help="Import this Python module first, for the layers and functions it registers. Repeatable.",
-            ),
+            plugin_option,
         )
     ):
         command = option(command)

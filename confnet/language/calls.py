@@ -124,7 +124,9 @@ class Calls(BuiltinCalls):
             code = "wrong-argument-count" if problem.code == "too-many-arguments" else problem.code
             self.report(place, code, problem.message, problem.help)
 
-    def _signed_call(self, node: ast.Call, signature: Signature, label: str, skip: int = 0) -> Value:
+    def _signed_call(
+        self, node: ast.Call, signature: Signature, label: str, skip: int = 0, of_module: bool = False
+    ) -> Value:
         """A call of something whose signature is known: a module, a method, a registered function."""
         bound = bind(
             node,
@@ -136,7 +138,8 @@ class Calls(BuiltinCalls):
             extra_keywords=signature.keywords,
         )
         for problem in bound.problems:
-            self.report(problem.node, problem.code, problem.message, problem.help)
+            if not (of_module and self.dead):  # in the instances that come here, another module may stand there
+                self.report(problem.node, problem.code, problem.message, problem.help)
         values = self.argument_values(node, skip)
         for name in signature.changes:
             argument = bound.arguments.get(name)
@@ -272,8 +275,9 @@ class Calls(BuiltinCalls):
         if name in self.scope.methods:
             return self._own_method(node, name)
         if name == "children" and not node.args and not node.keywords:
-            kinds = [kind for kind in self.scope.members.values() if modules_of(kind)]
-            return Value(ListKind(join_kinds(kinds), lazy=True), nonempty=bool(kinds))
+            kinds = {name: kind for name, kind in self.scope.members.items() if modules_of(kind)}
+            self.names_read |= kinds.keys()
+            return Value(ListKind(join_kinds(kinds.values()), lazy=True), nonempty=bool(kinds))
         self.refused_arguments(node)
         if name in NEVER_BY_NAME:
             self.report(func, "not-callable", "`forward` is not called by name", "move the code into a method")
@@ -319,7 +323,7 @@ class Calls(BuiltinCalls):
         signature = kind.call
         if not signature.changes and self._may_change_in_place(kind):
             signature = replace(signature, changes=frozenset({"*"}))
-        return self._signed_call(node, signature, kind.label, skip)
+        return self._signed_call(node, signature, kind.label, skip, of_module=True)
 
     def _may_change_in_place(self, kind: ModuleKind) -> bool:
         if id(kind) not in self.in_place:
@@ -374,7 +378,7 @@ class Calls(BuiltinCalls):
 
     def _module_method(self, node: ast.Call, func: ast.Attribute, kind: ModuleKind, name: str) -> Value:
         if name in kind.methods:
-            return self._signed_call(node, kind.methods[name], f"{kind.label}.{name}")
+            return self._signed_call(node, kind.methods[name], f"{kind.label}.{name}", of_module=True)
         if kind.container == "dict" and name in DICT_METHODS and not node.args and not node.keywords:
             return self._module_dict(kind, name)
         child = kind.members.get(name) or kind.items.get(name)

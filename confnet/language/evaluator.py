@@ -27,6 +27,8 @@ from confnet.language.grammar import LanguageError
 __all__ = ["Evaluator", "budget"]
 
 MAX_STEPS = 1_000_000
+BASE_STEPS = 8
+"""What an expression costs before its first step."""
 
 
 _LEFT: ContextVar[list[int] | None] = ContextVar("confnet_expression_steps", default=None)
@@ -55,6 +57,7 @@ class Evaluator:
 
     def result(self, node: ast.expr) -> object:
         """The value of the whole expression; raises LanguageError."""
+        self._spend(node, BASE_STEPS)
         value = self.value(node)
         self._guard(node, lambda: self._spend(node, measure(value)))
         return value

@@ -138,6 +138,8 @@ def _parse(text: str, mode: Mode) -> ast.Expression | ast.Module:
 
 
 def _count_in_characters(tree: ast.AST, text: str, shift: int) -> None:
+    if not shift and text.isascii():  # bytes are characters
+        return
     lines = [line.encode() for line in text.split("\n")]
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr | ast.stmt | ast.keyword):
@@ -154,6 +156,18 @@ def _place(lines: list[bytes], line: int, offset: int, shift: int) -> tuple[int,
     return line, len(lines[line - 1][:offset].decode(errors="ignore"))
 
 
+def _children(node: ast.AST) -> list[ast.AST]:
+    """What `ast.iter_child_nodes` gives, in a third of the time."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            found.append(value)
+        elif isinstance(value, list):
+            found += [item for item in value if isinstance(item, ast.AST)]
+    return found
+
+
 def _cap(tree: ast.AST) -> None:
     count = 0
     stack: list[tuple[ast.AST, int, ast.AST]] = [(tree, 0, tree)]
@@ -167,7 +181,7 @@ def _cap(tree: ast.AST) -> None:
             raise LanguageError.at(placed, "code-too-deep", f"code is nested deeper than {MAX_DEPTH} levels")
         if count > MAX_NODES:
             raise LanguageError.at(placed, "code-too-long", f"code has more than {MAX_NODES:,} parts")
-        stack.extend((child, depth + 1, placed) for child in ast.iter_child_nodes(node))
+        stack.extend([(child, depth + 1, placed) for child in _children(node)])
 
 
 # --- what the compiler of Python refuses of a tree that its parser made -----------------------------
@@ -302,7 +316,7 @@ def _refusals(tree: ast.AST) -> Iterator[LanguageError]:
         _note_positions(node, starred, ellipses)
         error = _refusal(node, starred, ellipses)
         if error is None:
-            stack.extend(ast.iter_child_nodes(node))
+            stack.extend(_children(node))
         else:
             yield error
 

@@ -93,7 +93,8 @@ class Signature:
     """How something may be called. `variadic` takes any further positional arguments, `keywords` any keyword.
 
     `changes` names the parameters whose tensor a call may change in place; `shares_state` says that the result may
-    share memory with a parameter or buffer of the callee. Both come from the `CheckResult` of its body.
+    share memory with a parameter or buffer of the callee. Both come from the `CheckResult` of its body; `inferred`
+    says that there was one, so that `changes` is complete.
     """
 
     parameters: tuple[Parameter, ...]
@@ -102,6 +103,7 @@ class Signature:
     result: Kind = UNKNOWN
     changes: frozenset[str] = frozenset()
     shares_state: bool = False
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.language.kinds import (
     DICT,
     DTYPE,
@@ -256,6 +257,8 @@ def widen(value: Value) -> Value:
 
 def constant(name: str, value: object) -> Value:
     """The abstract value of an arg or `let`: it is settled, and nothing in it may be changed."""
+    if value is UNKNOWN_VALUE:  # it could not be computed, which was reported
+        return BROKEN
     kind = _constant_kind(value)
     mutable = isinstance(value, list | dict | tuple)
     labels: Labels = frozenset({Label("constant", name)}) if mutable else CLEAN
@@ -296,7 +299,8 @@ def surely_tensor(kind: Kind) -> bool:
 
 
 def has_inplace(kind: ModuleKind) -> bool:
-    """Whether a module, or one inside it, has the constructor argument `inplace`."""
+    """Whether a call of a module may change what it is given: it, or a module that it runs, has the constructor
+    argument `inplace`. Of a composite its code tells, whatever it holds."""
     stack: list[Kind] = [kind]
     seen: set[int] = set()
     while stack:
@@ -304,6 +308,11 @@ def has_inplace(kind: ModuleKind) -> bool:
         if not isinstance(module, ModuleKind) or id(module) in seen:
             continue
         seen.add(id(module))
+        call = module.call
+        if call is not None and call.changes:
+            return True
+        if call is not None and call.inferred:
+            continue
         if "inplace" in module.members:
             return True
         stack.extend([*module.items.values(), *module.members.values()])

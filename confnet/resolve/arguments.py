@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from confnet.calls import Written, declared, report_unknown_layer
-from confnet.catalog.arguments import Argument, Callee, Takes, bind
+from confnet.catalog.arguments import Argument, Bound, Callee, Takes, bind
 from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Span
 from confnet.plan import BROKEN, CONTAINERS, LayerName, ModulePlan, Share
-from confnet.resolve.places import Place
+from confnet.resolve.places import Place, Reports, TooLarge
 from confnet.source import Mapping, Node, Scalar, plain
 from confnet.spec import read_module
 from confnet.spec.models import ArgSpec, LetSpec, ModuleSpec, RequireSpec
@@ -27,12 +27,19 @@ class Modules(Protocol):
     def optional(self, spec: ModuleSpec, place: Place) -> ModulePlan | Share | None: ...
 
 
-class Arguments:
-    """Binds what a file writes to what is called."""
+_PLAIN = (bool, int, float, str, type(None))
 
-    def __init__(self, values: Values, modules: Modules) -> None:
-        self.values, self.modules = values, modules
+
+class Arguments(Reports):
+    """Binds what a file writes to what is called, `most` calls in all: a repeat may ask for any number of them."""
+
+    def __init__(self, values: Values, modules: Modules, most: int) -> None:
+        self.values, self.modules, self.most = values, modules, most
         self.found = values.found
+        self.count = 0
+        self.results: dict[tuple[object, ...], Bound] = {}
+        self.callees: dict[tuple[str, int], tuple[tuple[ArgSpec, ...], Callee]] = {}
+        self.kept: dict[int, Takes] = {}  # objects whose id() is part of a key of `results`
 
     def bound(self, callee: Takes, given: Written, place: Place) -> tuple[tuple[object, ...] | None, dict[str, object]]:
         """The values of a call, checked against the callee's arguments. (None, {}) where they are wrong."""
@@ -44,11 +51,36 @@ class Arguments:
                 positional.append(value)
             else:
                 keywords[slot] = value
-        result = bind(callee, positional, keywords)
+        result = self.result(callee, positional, keywords, given, place)
         given.report(result.problems, self.found, place.names.chain)
         if result.problems:
             return None, {}
         return tuple(result.positional), dict(result.keywords)
+
+    def result(
+        self, callee: Takes, positional: list[object], keywords: dict[str, object], given: Written, place: Place
+    ) -> Bound:
+        """What `bind` makes of a call; a repeat may make the same one many thousand times."""
+        self.computed(given.span, place)
+        values = [*positional, *keywords.values()]
+        key: tuple[object, ...] | None = None
+        if all(type(value) in _PLAIN for value in values):
+            key = (id(callee), *keywords, *map(type, values), *values)
+            if key in self.results:
+                return self.results[key]
+        made = bind(callee, positional, keywords)
+        if key is not None:
+            self.kept[id(callee)] = callee
+            self.results[key] = made
+        return made
+
+    def computed(self, span: Span, place: Place, number: int = 1) -> None:
+        """Count what is made anew each time; raises TooLarge, which is reported, where it is too much."""
+        self.count += number
+        if self.count > self.most:
+            message = f"the file asks for more than {self.most:,} layers and definitions to be worked out one by one"
+            self.error("too-much-work", message, span, place)
+            raise TooLarge
 
     def argument(self, node: Node, argument: Argument | None, place: Place, literal: bool) -> object:
         """The value of one argument: a module where its type is one, else what the node evaluates to."""
@@ -95,8 +127,11 @@ class Arguments:
         self, label: str, args: tuple[ArgSpec, ...], given: Written, caller: Place, inner: Place
     ) -> tuple[Names, dict[str, object]]:
         """Bind a call's arguments to the args of a definition or document; defaults may use earlier args."""
-        slots = tuple(declared(arg) for arg in args)
-        positional, keywords = self.bound(Callee(label, slots), given, caller)
+        known = (label, id(args))
+        if known not in self.callees:
+            self.callees[known] = (args, Callee(label, tuple(declared(arg) for arg in args)))
+        callee = self.callees[known][1]
+        positional, keywords = self.bound(callee, given, caller)
         own: dict[str, object] = {}
         if positional is None:
             own = {arg.name: UNKNOWN_VALUE for arg in args}
@@ -105,7 +140,7 @@ class Arguments:
         own.update(keywords)
         names = inner.names
         ordered: dict[str, object] = {}
-        for arg, argument in zip(args, slots, strict=True):
+        for arg, argument in zip(args, callee.arguments, strict=True):
             if arg.name not in own:
                 own[arg.name] = self.default(label, arg, argument, replace(inner, names=names))
             ordered[arg.name] = own[arg.name]
@@ -144,7 +179,3 @@ class Arguments:
                 self.values.error("requirement", message, item.span, names)
                 met = False
         return met
-
-    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
-        """Report a mistake, with the chain of places that led here."""
-        self.values.error(code, message, span, place.names, help=help)

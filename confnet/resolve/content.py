@@ -11,7 +11,7 @@ from confnet.diagnostics import Span
 from confnet.language.names import MODULE_ATTRIBUTES
 from confnet.plan import ModulePlan, Share, total_size
 from confnet.resolve.arguments import Modules
-from confnet.resolve.places import Place, TooLarge
+from confnet.resolve.places import Place, Reports, TooLarge
 from confnet.source import Scalar
 from confnet.spec.models import BodySpec, ItemSpec, LayerSpec, RepeatSpec
 from confnet.spec.words import is_identifier, name_help
@@ -26,11 +26,11 @@ _METHODS = {
 }
 """The methods of each container that torch lets no item be named after."""
 
-Held = tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]
-"""Modules by name, and where each stands."""
+Held = tuple[str | None, ModulePlan | Share | None, Span]
+"""A module, the name that it has (None in a list), and where it stands."""
 
 
-class Content:
+class Content(Reports):
     """Expands `children` and the items of containers; `counted` bounds what a repeat may ask for."""
 
     def __init__(
@@ -74,9 +74,7 @@ class Content:
 
     # --- repeats ----------------------------------------------------------------------------------------------------
 
-    def expand(
-        self, items: Sequence[ItemSpec], place: Place
-    ) -> Iterable[tuple[str | None, ModulePlan | Share | None, Span]]:
+    def expand(self, items: Sequence[ItemSpec], place: Place) -> Iterable[Held]:
         """The modules of a list or mapping, repeats expanded in place."""
         for item in items:
             if item.repeat is not None:
@@ -85,9 +83,7 @@ class Content:
                 name = self.values.text(item.name, place.names) if item.name else None
                 yield name, self.modules.optional(item.module, place), item.span if item.name else item.module.span
 
-    def repeated(
-        self, repeat: RepeatSpec, pattern: Scalar | None, place: Place
-    ) -> Iterable[tuple[str | None, ModulePlan | Share | None, Span]]:
+    def repeated(self, repeat: RepeatSpec, pattern: Scalar | None, place: Place) -> Iterable[Held]:
         if not self.values.condition(repeat.when, place.names):
             return
         steps = self.steps(repeat, place)
@@ -101,18 +97,27 @@ class Content:
                 help=f"make the key a pattern, such as `{pattern.text}_${variable}`",
             )
             steps = steps[:1]
+        made: list[Held] = []
         for step in steps:
             self.steps_taken += 1
             if self.steps_taken > self.limit:
                 message = f"the repeats of the file take more than {self.limit:,} steps"
                 self.error("too-many-modules", message, repeat.count.span, place)
                 raise TooLarge
-            inner = place.with_names({repeat.variable.text: step} if repeat.variable is not None else {})
-            if repeat.module is None:
-                yield from self.expand(repeat.children or (), inner)
-                continue
-            name = self.values.text(pattern, inner.names) if pattern else None
-            yield name, self.modules.optional(repeat.module, inner), pattern.span if pattern else repeat.module.span
+            if made and repeat.variable is None:  # every step is as the first
+                self.counted(repeat.count.span, place, total_size(plan for _, plan, _ in made))
+            else:
+                names = {repeat.variable.text: step} if repeat.variable is not None else {}
+                made = list(self.step(repeat, pattern, place.with_names(names)))
+            yield from made
+
+    def step(self, repeat: RepeatSpec, pattern: Scalar | None, inner: Place) -> Iterable[Held]:
+        """The modules of one step of a repeat."""
+        if repeat.module is None:
+            yield from self.expand(repeat.children or (), inner)
+            return
+        name = self.values.text(pattern, inner.names) if pattern else None
+        yield name, self.modules.optional(repeat.module, inner), pattern.span if pattern else repeat.module.span
 
     def steps(self, repeat: RepeatSpec, place: Place) -> Sequence[object]:
         value = self.values.value(repeat.count, place.names)
@@ -135,8 +140,11 @@ class Content:
     # --- names ------------------------------------------------------------------------------------------------------
 
     def attribute(self, name: str, span: Span, place: Place, what: str) -> bool:
-        """Whether a name may be an attribute of a composite."""
-        if not is_identifier(name):
+        """Whether a name may be an attribute of a composite.
+
+        A child may be called `self`, as BERT's is: code says `self.self`, and a bare `self` is always the module.
+        """
+        if not is_identifier(name) and (name, what) != ("self", "a child"):
             self.error("invalid-name", f"`{name}` cannot name {what}", span, place, help=name_help(name))
         elif name in MODULE_ATTRIBUTES:
             self.error(
@@ -188,7 +196,3 @@ class Content:
                 elif what == "method" or self.attribute(name.text, name.span, place, f"a {what}"):
                     taken[name.text] = what
         return found
-
-    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
-        """Report a mistake, with the chain of places that led here."""
-        self.values.error(code, message, span, place.names, help=help)

@@ -6,7 +6,7 @@ from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Span, closest
 from confnet.language.grammar import LanguageError
 from confnet.plan import Contract, Size, ValueContract
-from confnet.resolve.places import Place
+from confnet.resolve.places import Place, Reports
 from confnet.resolve.state import State
 from confnet.source import Node, Scalar, Sequence, plain
 from confnet.spec.models import BodySpec, ContractSpec, InputSpec
@@ -15,7 +15,7 @@ from confnet.values import expression_of, is_plain
 __all__ = ["Contracts"]
 
 
-class Contracts:
+class Contracts(Reports):
     """Reads what a body says of the inputs and outputs of its forward and methods."""
 
     def __init__(self, state: State) -> None:
@@ -125,6 +125,3 @@ class Contracts:
             self.error("invalid-shape", f"a size is an integer of 0 or more, not `{value}`", span, place)
             return None
         return Size(text, span, value)
-
-    def error(self, code: str, message: str, span: Span, place: Place, *, help: str = "") -> None:
-        self.values.error(code, message, span, place.names, help=help)

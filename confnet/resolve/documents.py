@@ -52,7 +52,7 @@ class _Documents:
             unused = tuple(self.unused(scope))
         except TooLarge:
             module, unused = BROKEN, ()
-        return Plan(module, values, self.spec.texts, unused)
+        return Plan(module, values, self.spec.texts, unused, self.modules.has_auto)
 
     def unused(self, scope: Scope) -> Iterable[ModulePlan]:
         """Instances of the file's own definitions that nothing instantiates, where no argument is required."""
@@ -61,7 +61,12 @@ class _Documents:
         for definition in scope.unit.document.modules:
             body = definition.module.body or NO_BODY
             if id(definition) not in used and all(arg.has_default for arg in body.args):
-                yield self.modules.instantiate(definition, scope, Written((), {}, definition.span), place, None)
+                before = len(self.found.found)
+                plan = self.modules.instantiate(definition, scope, Written((), {}, definition.span), place, None)
+                if any(code == "requirement" for code, _, _ in list(self.found.found)[before:]):
+                    self.found.forget_after(before)  # it is meant to be used with other values than its defaults
+                else:
+                    yield plan
 
     def document_args(self, args: Mapping | None, variant: str | None) -> Written:
         document = self.spec.document
@@ -78,7 +83,8 @@ class _Documents:
                     if names
                     else "the file has none"
                 )
-                self.found.add("unknown-variant", f"there is no variant `{variant}`", document.span, help=help)
+                span = next((v.span for v in document.variants if guess in (None, v.name)), None)
+                self.found.add("unknown-variant", f"there is no variant `{variant}`", span, help=help)
             else:
                 given.update({key.text: (key, value) for key, value in chosen.args})
         if args is not None:
@@ -99,6 +105,8 @@ class _Documents:
         for included in unit.includes:
             inner = self.scope(included)
             for definition in included.document.modules:
+                if definition.name in unit.replaced:
+                    continue
                 if definition.name in scope.definitions:
                     self.found.add(
                         "duplicate-definition",

@@ -12,12 +12,12 @@ from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, Note, Span
 from confnet.limits import Limits
-from confnet.plan import BROKEN, InitPlan, LayerName, Method, ModulePlan, Share, total_size
+from confnet.plan import AUTO, BROKEN, InitPlan, LayerName, Method, ModulePlan, Share, total_size
 from confnet.resolve.arguments import Arguments
 from confnet.resolve.classes import Classes
 from confnet.resolve.content import Content
 from confnet.resolve.contracts import Contracts
-from confnet.resolve.places import NO_BODY, Place, Scope, TooLarge
+from confnet.resolve.places import NO_BODY, Place, Reports, Scope, TooLarge
 from confnet.resolve.state import State, sources_first
 from confnet.rules import RuleReader
 from confnet.source import Mapping, Node, Scalar, Sequence
@@ -27,8 +27,11 @@ from confnet.values import Names, Values, is_plain
 
 __all__ = ["Modules"]
 
+COMPOSITE_CALLS = 4
+"""So many calls of layers take as long as one composite."""
 
-class Modules:
+
+class Modules(Reports):
     """Makes the plan of each module; a definition is resolved once per distinct arguments.
 
     `own_scope` holds the ids of the modules whose constants are settled before: of documents and definitions.
@@ -37,7 +40,7 @@ class Modules:
     def __init__(self, own_scope: set[int], found: Collector, limits: Limits) -> None:
         self.own_scope, self.found, self.limits = own_scope, found, limits
         self.values = Values(found)
-        self.arguments = Arguments(self.values, self)
+        self.arguments = Arguments(self.values, self, limits.steps // 32)
         self.state = State(self.arguments)
         self.content = Content(self.values, self, limits.modules, self.counted)
         self.classes = Classes(self.content)
@@ -46,6 +49,7 @@ class Modules:
         self.static: dict[int, tuple[LayerSpec, ModulePlan, tuple[Note, ...]]] = {}
         self.kept: list[object] = []  # objects whose id() is part of a key of `resolved`
         self.count = self.matches = 0
+        self.has_auto = False
 
     def module(self, spec: ModuleSpec, place: Place) -> ModulePlan:
         """The plan of a module that stands where it cannot be absent or shared."""
@@ -120,6 +124,7 @@ class Modules:
     def layer(self, spec: ModuleSpec, layer: LayerSpec, place: Place) -> ModulePlan:
         """A layer, a container or an instance of a definition; with a body, a named subclass of it."""
         if layer.items is not None:
+            self.arguments.computed(spec.span, place)
             plan = self.content.container(layer, place)
         else:
             name: object = layer.name.text
@@ -175,7 +180,7 @@ class Modules:
             self.counted(layer.span, place, known[1].size - 1)
             return known[1]
         plan = self.call(name, Written.read(layer.arguments, layer.span), place, layer.name)
-        if plan is not BROKEN and plan.definition is None and name == layer.name.text and _is_static(layer.arguments):
+        if plan.definition is None and name == layer.name.text and _is_static(layer.arguments):
             self.static[id(layer)] = (layer, plan, place.names.chain)
         return plan
 
@@ -198,6 +203,7 @@ class Modules:
         positional, keywords = self.arguments.bound(layer, given, place)
         if positional is None:
             return BROKEN
+        self.has_auto = self.has_auto or AUTO in positional or AUTO in keywords.values()
         size = _own_size(text, positional, keywords)
         self.counted(key.span, place, size - 1)
         return ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain, size=size)
@@ -251,6 +257,7 @@ class Modules:
 
     def composite(self, spec: ModuleSpec, place: Place) -> ModulePlan:
         body = spec.body or NO_BODY
+        self.arguments.computed(spec.span, place, COMPOSITE_CALLS)
         definition = self.classes.definition(spec, "Module", place)
         children, places = self.content.children(body, place)
         parameters = {
@@ -277,9 +284,6 @@ class Modules:
             chain=place.names.chain,
         )
         return replace(plan, size=1 + total_size(children.values()))
-
-    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
-        self.values.error(code, message, span, place.names, help=help)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from confnet.diagnostics import Span
 from confnet.loading import Unit
 from confnet.spec.models import BodySpec, DefinitionSpec
-from confnet.values import Names
+from confnet.values import Names, Values
 
-__all__ = ["NO_BODY", "Place", "Scope", "TooLarge"]
+__all__ = ["NO_BODY", "Place", "Reports", "Scope", "TooLarge"]
 
 NO_BODY = BodySpec(span=Span("", 1, 1, 1, 1))
 
@@ -36,6 +36,16 @@ class Place:
     def with_names(self, own: Mapping[str, object]) -> Place:
         """The same place with further names."""
         return Place(self.scope, self.names.with_names(own), self.depth) if own else self
+
+
+class Reports:
+    """What reads a part of a spec at a place, and reports the mistakes in it."""
+
+    values: Values
+
+    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
+        """Report a mistake, with the chain of places that led here."""
+        self.values.error(code, message, span, place.names, help=help)
 
 
 class TooLarge(Exception):

@@ -8,11 +8,11 @@ from confnet.calls import Written
 from confnet.catalog.initializers import initializer, initializer_names
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.catalog.types import UNKNOWN_VALUE, Type
-from confnet.diagnostics import Span, closest
+from confnet.diagnostics import closest
 from confnet.language.code import Code
 from confnet.plan import BufferPlan, DTypeName, InitPlan, ParameterPlan, Tie
 from confnet.resolve.arguments import Arguments
-from confnet.resolve.places import Place
+from confnet.resolve.places import Place, Reports
 from confnet.source import Mapping, Node, Scalar
 from confnet.spec.models import BufferSpec, ParameterSpec, TieSpec
 from confnet.values import code_of, mentioned
@@ -20,7 +20,7 @@ from confnet.values import code_of, mentioned
 __all__ = ["State", "sources_first"]
 
 
-class State:
+class State(Reports):
     """Reads what a composite holds besides its children."""
 
     def __init__(self, arguments: Arguments) -> None:
@@ -145,10 +145,6 @@ class State:
         return Tie(
             self.values.text(spec.name, place.names), self.values.text(spec.to, place.names), spec.span, spec.to.span
         )
-
-    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
-        """Report a mistake, with the chain of places that led here."""
-        self.values.error(code, message, span, place.names, help=help)
 
 
 def _is_numeric(value: object) -> bool:

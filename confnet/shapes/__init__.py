@@ -4,9 +4,8 @@ Torch's own rules decide. What comes out is said in the symbolic sizes of the fi
 """
 
 from confnet.shapes.infer import infer
-from confnet.shapes.kernels import without_compiler
 from confnet.shapes.memory import Memory
 from confnet.shapes.report import Condition, ShapeReport, ValueShape
 from confnet.shapes.stage import check_shapes
 
-__all__ = ["Condition", "Memory", "ShapeReport", "ValueShape", "check_shapes", "infer", "without_compiler"]
+__all__ = ["Condition", "Memory", "ShapeReport", "ValueShape", "check_shapes", "infer"]

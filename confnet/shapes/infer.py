@@ -21,13 +21,13 @@ from confnet.blueprint import Blueprint, modules_of
 from confnet.builder import Built, construct
 from confnet.builder.guard import budget
 from confnet.builder.instances import layer_class
+from confnet.builder.kernels import without_compiler
 from confnet.diagnostics import ConfnetError, Diagnostic, Note
 from confnet.language.code import Code
 from confnet.plan import Contract, ModulePlan, Plan
 from confnet.shapes.cases import Case, Unchecked, cases_of
 from confnet.shapes.diagnose import at_point, unfollowed
 from confnet.shapes.forms import Point
-from confnet.shapes.kernels import without_compiler
 from confnet.shapes.memory import Memory
 from confnet.shapes.runs import Outcome, Runner
 from confnet.shapes.stage import contract_of
@@ -298,9 +298,7 @@ class _Round:
         sizes = ", ".join(f"`{symbol}`" for symbol in found.symbols)
         words = [f"the symbolic size{'s' if len(found.symbols) > 1 else ''} {sizes}"] if sizes else []
         what = " and ".join([*words, *found.others])
-        return _failure(
-            "auto-depends-on-size", layer, f"depends on {what}", FIXED_HELP, list(map(Note, found.shown))
-        )
+        return _failure("auto-depends-on-size", layer, f"depends on {what}", FIXED_HELP, list(map(Note, found.shown)))
 
     def unknown(self, layer: AutoLayer) -> Diagnostic:
         if self.stopped is not None:

@@ -34,6 +34,9 @@ def explain(problem: str, line: str, column: int) -> tuple[str, str, str]:
             "`: ` begins a mapping, and none can begin here",
             "quote the value, or write it as a block below `|`; or mend the indentation",
         )
+    if "alias" in problem and "$(" in line[:column]:
+        help = "quote the whole value: YAML takes `[` and `*` in it for its own"
+        return "yaml-syntax", "`*` begins an alias in YAML", help
     if "alias" in problem:
         return "yaml-syntax", "`*` begins an alias in YAML", 'quote a text that begins with `*`: `"*.conv"`'
     if "quoted scalar" in problem and "end of" in problem:

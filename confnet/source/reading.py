@@ -6,6 +6,7 @@ A text is read as a stream of events, never composed by libyaml, whose composer 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,8 @@ class _Reader:
         while not self.events.check_event(yaml.SequenceEndEvent):
             items.append(self.node(self.events.get_event(), depth + 1, bool(start.flow_style)))
         end = self.events.get_event()
+        if start.flow_style:
+            self.check_split(items)
         return Sequence(tuple(items), self.whole(start, end, items), bool(start.flow_style))
 
     def mapping(self, start: Any, depth: int) -> Mapping:
@@ -226,6 +229,8 @@ class _Reader:
             index[key.text] = value
             entries.append((key, value))
         end = self.events.get_event()
+        if start.flow_style:
+            self.check_split([part for entry in entries for part in entry])
         return Mapping(tuple(entries), self.whole(start, end, [v for _, v in entries]), bool(start.flow_style), index)
 
     def scalar(self, event: Any, flow: bool) -> Scalar:
@@ -256,6 +261,24 @@ class _Reader:
                 if flow
                 else "close the bracket; a value that holds ` #` or `: ` needs quotes",
             )
+
+    def check_split(self, parts: Iterable[Node]) -> None:
+        """Find code that YAML split at a comma: a part opens a round bracket, and a later one closes it."""
+        opened: Scalar | None = None
+        for part in parts:
+            if not isinstance(part, Scalar) or part.style:
+                continue
+            excess = part.text.count("(") - part.text.count(")")
+            if excess > 0 and "$(" not in part.text:
+                opened = opened or part
+            elif excess < 0 and opened is not None:
+                self.found.add(
+                    "unbalanced-expression",
+                    f"`{short(opened.text)}` opens a bracket that it does not close",
+                    opened.span,
+                    help="quote the whole value: YAML splits an unquoted one at `,`",
+                )
+                opened = None
 
     def content_place(self, event: Any, span: Span, style: str) -> tuple[int, int]:
         if style in ("|", ">"):

@@ -124,7 +124,9 @@ class Forms:
                 _SYNONYMS.get(key.text) if _SYNONYMS.get(key.text) in allowed else self.found.closest(key.text, pool)
             )
             help = f"did you mean `{guess}`?" if guess else ""
-            if key.text in arguments:
+            if node.flow and " " in key.text:
+                help = "quote the value before it: inside `{ }` YAML ends an unquoted one at a comma"
+            elif key.text in arguments:
                 help = f"an argument of `{arguments_of}` is indented below it"
             elif not guess and not listed:  # a long list is told once
                 help, listed = f"the keys are {', '.join(f'`{name}`' for name in allowed)}", True

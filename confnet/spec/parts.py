@@ -42,7 +42,8 @@ class PartReader(Forms):
         if isinstance(node, Scalar) and (
             node.value is None or (isinstance(node.value, str) and not node.value.startswith("$"))
         ):
-            if node.text in ARG_TYPES and node.style == "":
+            # Inside `{ }` YAML wants quotes around `list[int]`.
+            if node.text in ARG_TYPES and (node.style == "" or "[" in node.text):
                 return ArgSpec(span=key.span, name=key.text, type=node.text)
             guess = type_meant(node.text) if node.text else None
             kind = "any" if node.value is None else "module" if node.text in layer_names() else "str"

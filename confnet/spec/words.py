@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from confnet.catalog.registry import lookup
 from confnet.diagnostics import closest
-from confnet.source import Mapping
+from confnet.source import Mapping, Node, Scalar, Sequence
 
 __all__ = [
     "ARG_TYPES",
@@ -25,6 +25,7 @@ __all__ = [
     "misspelt",
     "name_help",
     "type_meant",
+    "type_of_default",
 ]
 
 ARG_TYPES = (
@@ -43,7 +44,7 @@ ARG_TYPES = (
     "list[str]",
 )
 
-HEADER_KEYS = ("confnet", "name", "include", "variants", "modules")
+HEADER_KEYS = ("confnet", "name", "extends", "edit", "include", "variants", "modules")
 SCOPE_KEYS = ("description", "args", "let", "require", "inputs", "outputs", "methods")
 COMPOSITE_KEYS = ("children", "parameters", "buffers", "forward", "tie")
 MODIFIER_KEYS = ("when", "else", "init", "parametrize", "requires_grad", "extra_repr", "apply", "hooks")
@@ -92,6 +93,19 @@ def camel_case(text: str) -> str:
 def type_meant(word: str) -> str | None:
     """The type of argument that a word was most likely meant to name."""
     return _TYPE_WORDS.get(word.lower()) or closest(word, ARG_TYPES)
+
+
+def type_of_default(node: Node | None) -> str:
+    """The type that a default gives its argument; `$` defaults and mixed lists leave it open."""
+    if isinstance(node, Scalar):
+        kinds = {bool: "bool", int: "int", float: "float", str: "any", type(None): "any"}
+        return kinds[type(node.value)]
+    if isinstance(node, Sequence):
+        inside = {type_of_default(item) for item in node.items}
+        if inside and inside <= {"int", "float"}:
+            return "list[float]" if "float" in inside else "list[int]"
+        return "list"
+    return "dict"
 
 
 def misspelt(node: Mapping, keys: Iterable[str]) -> bool:

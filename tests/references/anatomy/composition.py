@@ -1,14 +1,15 @@
-"""The twins of `module`, `containers`, `cls_token` and `masked_conv`."""
+"""The twins of `module`, `containers`, `cls_token`, `masked_conv` and `auto_sizes`."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MaskedConv2d", "MixtureOfExperts", "PixelCNN", "ResidualMLP", "SequenceClassifier"]
+__all__ = ["VGG", "MaskedConv2d", "MixtureOfExperts", "PixelCNN", "ResidualMLP", "SequenceClassifier"]
 
 
 class ResidualBlock(nn.Module):
@@ -101,3 +102,30 @@ class PixelCNN(nn.Sequential):
         for _ in range(layers):
             modules += [nn.ReLU(), MaskedConv2d("B", hidden, hidden, 3, 1)]
         super().__init__(*modules, nn.ReLU(), MaskedConv2d("B", hidden, levels * channels, 1))
+
+
+class Stage(nn.Sequential):
+    """A convolution with its normalisation, at half the size."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        super().__init__(OrderedDict(conv=conv, norm=nn.BatchNorm2d(width), act=nn.ReLU(), pool=nn.MaxPool2d(2)))
+
+
+class VGG(nn.Module):
+    """Stages, and a classifier of all that they leave, with every number computed by hand."""
+
+    def __init__(
+        self, channels: int = 1, image_size: int = 16, widths: Sequence[int] = (8, 16), num_classes: int = 10
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*map(Stage, [channels, *widths], widths))
+        left = image_size // 2 ** len(widths)
+        self.classifier = nn.Sequential(nn.Linear(widths[-1] * left**2, 32), nn.ReLU(), nn.Linear(32, num_classes))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> Tensor:
+        out: Tensor = self.classifier(self.features(image).flatten(1))
+        return out
