@@ -4,7 +4,8 @@
 
 What is measured is the processor time of the process (user and system). `confnet validate` checks the wiring, builds on
 meta and runs the forward there at several sizes; the other tools read their file as far as each can without making a
-layer, with the layers' classes imported, and so torch. Ratios are taken to `import torch` alone. A last row is `confnet validate` of all examples, under every variant.
+layer, with the layers' classes imported, and so torch. Ratios are taken to `import torch` alone. A last row is `confnet
+validate` of all examples, under every variant.
 """
 
 from __future__ import annotations
@@ -36,11 +37,21 @@ def commands(folder: Path, setting: Setting) -> tuple[dict[str, list[str]], list
     """The command of each contender, and a remark for each that is not installed."""
     size = gpt2.SIZES["tiny" if setting.tiny else "small"]
     python = [sys.executable, "-W", "ignore"]
-    gpt2_file = ROOT / "examples" / "gpt2.yaml"
-    files = [gpt2_file] if setting.tiny else sorted((ROOT / "examples").glob("*.yaml"))
+    file = ROOT / "examples" / "gpt2.yaml"
+    sets = [f"--set={name}={value}" for name, value in size.items()]
+    files = [ROOT / "examples" / "mlp.yaml"] if setting.tiny else sorted((ROOT / "examples").glob("*.yaml"))
     found = {
         IMPORT: [*python, "-c", "import torch"],
-        "confnet validate --variant gpt2": [*python, "-m", "confnet", "validate", str(gpt2_file), "--variant", "gpt2"],
+        "confnet validate --variant gpt2": [
+            *python,
+            "-m",
+            "confnet",
+            "validate",
+            str(file),
+            "--variant",
+            "gpt2",
+            *sets,
+        ],
     }
     makers, absent = installed(MAKERS)
     for maker in makers:
@@ -61,7 +72,7 @@ def tables(setting: Setting) -> list[Table]:
             for title in order.sample(list(contenders), len(contenders)):
                 costs[title].append(validation.cost_of(contenders[title])[0])
     rows = [
-        ratio_row("GPT-2 small" if "files" not in title else "examples", title, values, costs[IMPORT], None)
+        ratio_row(setting.name("examples" if "files" in title else "GPT-2 small"), title, values, costs[IMPORT], None)
         for title, values in costs.items()
     ]
     header = ("what", "process", "processor time, ms [quartiles]", "ratio to import torch [quartiles]")

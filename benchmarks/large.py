@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measuring import Row, Setting, Table, parser_of, quartiles, show
 
@@ -100,7 +101,10 @@ def cost_of(case: Case, setting: Setting) -> Cost:
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
     )
     assert result.returncode == 0, f"{case.name} fails:\n{result.stdout}{result.stderr}"
-    told = json.loads(result.stdout)
+    return _cost(case, json.loads(result.stdout))
+
+
+def _cost(case: Case, told: Mapping[str, Any]) -> Cost:
     assert told["parameters"] == case.parameters, f"{case.name} has {told['parameters']:,} parameters"
     assert told["shapes"], f"{case.name}: no shapes were checked"
     assert all(told["shapes"]), f"{case.name}: not all shapes were checked"

@@ -123,7 +123,7 @@ def test_messages_keep_the_house_rules() -> None:
 
 REPORTERS = {
     "add", "error", "report", "failure", "at", "Diagnostic", "LanguageError", "Problem", "ArgumentProblem",
-    "_failure", "_error", "_error_at", "_IncludeError",
+    "_failure", "_error", "_error_at", "error_at", "_IncludeError",
 }  # fmt: skip
 WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
