@@ -31,9 +31,9 @@ from confnet.builder.initializers import (
     Uniform,
     named,
 )
+from confnet.builder.kernels import without_compiler
 from confnet.builder.streams import Job, run_all
 from confnet.catalog.layers import torch_layers
-from confnet.builder.kernels import without_compiler
 
 Make = Callable[[], nn.Module]
 

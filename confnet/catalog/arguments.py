@@ -247,6 +247,9 @@ class _Binding:
             near = closest(name, free) or closest(name, names)
             takes = f"`{self.callee.name}` takes {_listing(names, 'and')}" if names else "it takes no arguments"
             help = f"did you mean `{near}`?" if near else takes
+            module = next((a.name for a in self.callee.arguments if a.name in free and a.parsed.has("module")), None)
+            if near is None and module is not None and name.lstrip("_")[:1].isupper():
+                near, help = module, f"a module is given by the argument's name: `{module}: {{{name}: ...}}`"
         message = f"`{self.callee.name}` has no argument `{name}`"
         self.problems.append(Problem(name, "unknown-argument", message, help))
         return near
