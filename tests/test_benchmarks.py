@@ -299,6 +299,14 @@ def test_the_table_of_large_models() -> None:
     assert table.rows[1].ratio > 0.05, "torch alone takes more"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak does not begin with the parent's")
+def test_the_memory_of_this_process_is_not_counted() -> None:
+    ballast = torch.ones(2**29, dtype=torch.uint8)
+    cost = large.cost_of(large.TINY[0], TINY)
+    assert cost.peak < 0.5 < ballast.numel() / 1e9
+    assert cost.base < cost.peak
+
+
 def test_a_model_of_another_size_is_no_measurement() -> None:
     told = {"parameters": 22_496, "shapes": [True], "validate": 1.0, "build": 2.0, "base": 1e6, "peak": 2e6}
     unit = 1e9 if sys.platform == "darwin" else 1e6
