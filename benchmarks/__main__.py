@@ -47,7 +47,9 @@ def report(names: Sequence[str], setting: Setting, repetitions: int | None) -> s
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
         tables += [replace(table, title=f"{table.title} ({each.repetitions} repetitions)") for table in found]
     short = missed(tables)
-    verdict = ["### Targets that are not met", "", *(f"- {line}" for line in short)] if short else ["All targets are met."]
+    verdict = (
+        ["### Targets that are not met", "", *(f"- {line}" for line in short)] if short else ["All targets are met."]
+    )
     date = time.strftime("%Y-%m-%d")
     return "\n\n".join([f"{date}. {head}.", *(table.text() for table in tables), "\n".join(verdict)])
 
