@@ -12,8 +12,8 @@ class Limits:
     """`file_bytes` per file and of all files together, `nesting` of YAML collections, `nodes` of all files together
     after aliases are expanded, `modules` after `repeat`, `definition_depth` of definitions inside definitions, `files`
     reached by includes, `variants` of a file, `steps` of its `$` expressions (and a 32nd of them: layers and
-    definitions that are worked out one by one), `code` in characters that are checked (once for each instance that differs),
-    `parameters` of a model (elements, None: as many as there are)."""
+    definitions that are worked out one by one), `code` in characters that are checked (once for each instance that
+    differs), `parameters` of a model (elements, None: as many as there are)."""
 
     file_bytes: int = 10_000_000
     nesting: int = 100

@@ -148,6 +148,7 @@ def test_the_ways_to_a_model_with_weights(capsys: pytest.CaptureFixture[str]) ->
     assert [len(re.findall(r"\[[\d.]+, [\d.]+\]", row)) for row in rows] == [1, 2, 2]
 
 
+@pytest.mark.soak
 def test_validate_is_measured_against_the_import(capsys: pytest.CaptureFixture[str]) -> None:
     validation.main(["--repetitions", "1", "examples/mlp.yaml"])
     out = capsys.readouterr().out
@@ -179,6 +180,7 @@ def _no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "MAKERS", ())
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("_no_rivals")
 def test_the_tables_of_builds() -> None:
     meta, cpu, loaded = building.tables(TINY)
@@ -291,6 +293,7 @@ def test_the_table_of_growth() -> None:
     assert all(SPREAD.fullmatch(row.cells[-1]) for row in table.rows)
 
 
+@pytest.mark.soak
 def test_the_table_of_large_models() -> None:
     (table,) = large.tables(replace(TINY, repetitions=1))
     assert [row.cells[1] for row in table.rows] == ["validate with shapes, build on meta", "peak of memory"]

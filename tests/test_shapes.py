@@ -40,6 +40,7 @@ def shown(text: str, **options: Any) -> str:
 EXAMPLES = {
     "autoencoder": "x: [B, 784] -> reconstruction: [B, 784]",
     "blocks_vit": "image: [B, 3, 32, 32] -> logits: [B, 10]",
+    "resnet_cifar": "x: [B, 3, H, W] -> logits: [B, 10]",
     "gpt2": "input_ids: [B, T] -> logits: [B, T, 50257] where T <= 1024",
     "inception_block": "x: [B, 192, H, W] -> y: [B, 256, H, W]",
     "lenet5": "x: [B, 1, 28, 28] -> logits: [B, 10]",

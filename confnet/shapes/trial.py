@@ -62,12 +62,11 @@ class Trial:
             if any(point not in domains.odd for point in failing):  # there is more to it than the first points told
                 domains, outcomes = self.sampled(base, beyond, failing)
             in_eval = self.evaluation(outcomes[:2])
-            report, diagnostics = self.report(domains, outcomes)
             if self.plan.root.contracts["forward"].outputs:  # the file states one form for both modes
+                report, diagnostics = self.report(domains, outcomes, ())
                 return report, (*diagnostics, *differing(outcomes, in_eval, self.place))
-            if any(one.outputs != other.outputs for one, other in zip(outcomes, in_eval, strict=False)):
-                report = replace(report, in_eval=self.outputs(self.evaluation(outcomes)))
-            return report, diagnostics
+            varies = any(one.outputs != other.outputs for one, other in zip(outcomes, in_eval, strict=False))
+            return self.report(domains, outcomes, self.evaluation(outcomes) if varies else ())
         except Stop as stop:
             return stop.report, stop.diagnostics
 
@@ -270,13 +269,17 @@ class Trial:
         found = [form for sizes in _vectors(outcomes) if (form := forms.find(sizes)) is not None]
         return confirming(found, domains, points)
 
-    def report(self, domains: Domains, outcomes: Sequence[Outcome]) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
+    def report(
+        self, domains: Domains, outcomes: Sequence[Outcome], in_eval: Sequence[Outcome]
+    ) -> tuple[ShapeReport, tuple[Diagnostic, ...]]:
+        """What the runs tell; `in_eval` are those of eval mode, where it returns something else."""
         forms = self.forms(outcomes)
         inputs = tuple(self.inputs(forms))
         values = tuple(self.shapes([outcome.values for outcome in outcomes], forms))
-        outputs = self.outputs(outcomes)
+        outputs = self.outputs(outcomes, forms)
         conditions = (*self.conditions(domains), *self.after_the_first(domains))
-        report = ShapeReport(True, "", inputs, values, outputs, conditions)
+        modes = self.outputs(in_eval, forms) if in_eval else ()
+        report = ShapeReport(True, "", inputs, values, outputs, conditions, in_eval=modes)
         return report, (
             *self.odd(domains),
             *varying(outcomes, self.place),
@@ -286,10 +289,10 @@ class Trial:
     def forms(self, outcomes: Sequence[Outcome]) -> Forms:
         return Forms(self.case.symbols, [outcome.point for outcome in outcomes])
 
-    def outputs(self, outcomes: Sequence[Outcome]) -> tuple[ValueShape, ...]:
-        """What is returned, under the names of the contract."""
+    def outputs(self, outcomes: Sequence[Outcome], forms: Forms) -> tuple[ValueShape, ...]:
+        """What is returned, under the names of the contract; `forms` knows the sizes inside, of which products are."""
         contract = self.plan.root.contracts["forward"]
-        shapes = self.shapes([outcome.outputs for outcome in outcomes], self.forms(outcomes))
+        shapes = self.shapes([outcome.outputs for outcome in outcomes], forms)
         return tuple(replace(shape, name=output_name(shape.name, contract)) for shape in shapes)
 
     def inputs(self, forms: Forms) -> Iterator[ValueShape]:
