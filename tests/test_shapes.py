@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,14 @@ def test_conditions(text: str, conditions: list[str]) -> None:
     assert report.ok, str(report)
     assert [condition.text for condition in report.shapes[0].conditions] == conditions
     assert all(condition.reason for condition in report.shapes[0].conditions)
+
+
+def test_domains_where_sizes_work_in_runs() -> None:
+    """A divided size that must be even: a step of 7 goes on to work for a while, one of 8 for ever."""
+    works: Callable[[Mapping[str, int]], bool] = lambda p: p["A"] >= 16 and (p["A"] - 2) // 4 % 2 == 1  # noqa: E731
+    found = explore(["A"], {"A": 16}, works, [515])
+    assert all(works({"A": size}) for size in range(2, 600) if size in found.domains["A"])
+    assert found.domains["A"].step == 8
 
 
 def test_domains_of_a_function() -> None:

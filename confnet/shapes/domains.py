@@ -261,7 +261,7 @@ def _of_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Se
         return works(at(value))
 
     start = base[symbol]
-    step = next((by for by in range(1, MAX_STEP + 1) if good(start + by) and good(start + 2 * by)), None)
+    step = _step(start, good)
     if step is None:
         return _bounded_above(start, at, good)
     between = at(start + 1) if step > 1 else None
@@ -274,6 +274,18 @@ def _of_one(symbol: str, base: Point, works: Callable[[Point], bool], beyond: Se
         low = inside[-1]
     high, above = _upper(start, step, at, good, beyond)
     return Domain(low, high, step, below, above, between)
+
+
+def _step(start: int, good: Callable[[int], bool]) -> int | None:
+    """The least step with which sizes go on to work. Where a divided size must be even, sizes work in runs, which a
+    step near their period follows for a while: one that lasts is preferred."""
+    found: int | None = None
+    for by in range(1, MAX_STEP + 1):
+        if good(start + by) and good(start + 2 * by):
+            if by == 1 or all(good(start + times * by) for times in range(3, 9)):
+                return by
+            found = found or by
+    return found
 
 
 def _bounded_above(start: int, at: Callable[[int], dict[str, int]], good: Callable[[int], bool]) -> Domain | None:
