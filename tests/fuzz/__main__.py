@@ -13,6 +13,7 @@ holds the counts, `FOLDER/found` an input for each finding; run it again to go o
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of atheris; 0 draws one")
     options = parser.parse_args()
     warm()
+    gc.collect()
+    gc.freeze()  # torch is half a million objects, and no input adds to them
+    gc.set_threshold(50_000, 20, 100)
     tally = Tally.resumed(options.folder)
     left = options.inputs - tally.inputs
     if left <= 0:
