@@ -153,6 +153,7 @@ def test_copies_of_an_abstract_model(case: str, copied: Any) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_as_real_construction_but_for_the_draw(case: str) -> None:
     """Names, shapes, dtypes, ties, what set each parameter, and everything that is not random."""
+    torch.manual_seed(0)  # norms of orthogonal rows are random in their last bit, and now and then all exactly 1
     real, once = build(case, seeding="torch"), build(case, seed=3)
     left, right = tensors(real), tensors(once)
     assert list(left) == list(right)
