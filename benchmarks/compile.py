@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import forward, gpt2
-from benchmarks.forward import MLP, DeepMLP
+from benchmarks.forward import MLP, Case, DeepMLP
 from benchmarks.measuring import BASE, TIMES, Row, Setting, Table, parser_of, ratio_row, rows_of, show, shuffled
 from confnet.api import build, loads
 from tests.references.resnet import VARIANTS, ResNet
@@ -41,17 +41,6 @@ class Graphs:
     graphs: int
     operations: int
     breaks: int
-
-
-@dataclass(frozen=True)
-class Case:
-    """A module from a file, its twin, an input, and how many forwards make one measurement."""
-
-    name: str
-    built: Callable[[], nn.Module]
-    twin: Callable[[], nn.Module]
-    input: Callable[[], Tensor]
-    forwards: int
 
 
 def cases(setting: Setting) -> dict[str, Case]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from confnet.diagnostics import Diagnostic
 from confnet.language.code import Code
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_texts
@@ -55,6 +56,12 @@ class Blueprint:
         """The spec, read again from the texts."""
         return load_texts(dict(self.texts), self.limits)
 
+    def plan(self) -> tuple[Plan, tuple[Diagnostic, ...]]:
+        """The plan, resolved and checked anew, and its warnings. Raises ConfnetError."""
+        for plugin in self.plugins:
+            importlib.import_module(plugin)
+        return make_plan(self.spec(), args=self.args, variant=self.variant, root=self.root, limits=self.limits)
+
     def definition(self, identity: str) -> Definition:
         """The definition of a class, from a plan that is resolved and checked anew, once in a process."""
         return _index(self).definitions[identity]
@@ -82,15 +89,7 @@ class _Index:
 
 @lru_cache(maxsize=64)
 def _index(blueprint: Blueprint) -> _Index:
-    for plugin in blueprint.plugins:
-        importlib.import_module(plugin)
-    plan, _ = make_plan(
-        blueprint.spec(),
-        args=blueprint.args,
-        variant=blueprint.variant,
-        root=blueprint.root,
-        limits=blueprint.limits,
-    )
+    plan, _ = blueprint.plan()
     index = _Index({}, {}, {})
     for module in modules_of(plan):
         if module.definition is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -89,15 +88,7 @@ class Checked:
     @classmethod
     def again(cls, blueprint: Blueprint) -> Checked:
         """The plan that a model was built from, maybe in another process. Raises ConfnetError."""
-        for plugin in blueprint.plugins:
-            importlib.import_module(plugin)
-        plan, warnings = make_plan(
-            blueprint.spec(),
-            args=blueprint.args,
-            variant=blueprint.variant,
-            root=blueprint.root,
-            limits=blueprint.limits,
-        )
+        plan, warnings = blueprint.plan()
         return cls(plan, warnings, blueprint, blueprint.limits)
 
     def is_like(self, other: Checked) -> bool:

@@ -28,6 +28,12 @@ HEADER = "# validate:"
 CODE = re.compile(r"(?:error|warning|note)\[([a-z0-9-]+)\]")
 PLACE = re.compile(r"^ *--> \S+:\d+:\d+$", re.MULTILINE)
 
+OF_WEIGHTS = (
+    "missing-weights", "unexpected-weights", "weight-shape", "tied-weights", "duplicate-weights",
+    "unreadable-weights", "unsafe-weights", "unwritable-weights", "missing-package",
+)  # fmt: skip
+"""Codes of what a checkpoint holds, which no file of ours shows."""
+
 NOT_IN_A_FILE = {
     "file-too-large": "needs a file of 10 MB: tests below, with a smaller limit",
     "too-many-nodes": "needs 100,000 values: tests below, with a smaller limit",
@@ -40,11 +46,7 @@ NOT_IN_A_FILE = {
     "no-root": "a file of definitions is right until it is built: tests below",
     "code-too-long": "needs 10,000 parts: tests below",
     "code-too-complex": "needs so much code that its check takes a second: tests below, with a smaller limit",
-    **dict.fromkeys(
-        ("missing-weights", "unexpected-weights", "weight-shape", "tied-weights", "duplicate-weights",
-         "unreadable-weights", "unsafe-weights", "unwritable-weights", "missing-package"),
-        "of weights, not of a file: tests/test_weights.py",
-    ),
+    **dict.fromkeys(OF_WEIGHTS, "of weights, not of a file: tests/test_weights.py"),
 }  # fmt: skip
 """Codes that no case of this folder can show, and why."""
 

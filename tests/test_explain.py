@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from confnet.cli import commands
 from confnet.explain import codes, page, summary
-from tests.test_cases import codes_in_source
+from tests.test_cases import OF_WEIGHTS, codes_in_source
 from tests.test_cli import on_a_terminal
 from tests.test_docs import Block, blocks, broken_links, check_yaml
 
@@ -38,11 +38,7 @@ WITHOUT_EXAMPLE = {
     "too-much-code": "needs very much code",
     "unknown-root": "the caller names the root",
     "unknown-variant": "the caller names the variant",
-    **dict.fromkeys(
-        ("missing-weights", "unexpected-weights", "weight-shape", "tied-weights", "duplicate-weights",
-         "unreadable-weights", "unsafe-weights", "unwritable-weights", "missing-package"),
-        "of weights, not of a file",
-    ),
+    **dict.fromkeys(OF_WEIGHTS, "of weights, not of a file"),
 }  # fmt: skip
 """Codes whose page has no example, and why."""
 

@@ -77,16 +77,9 @@ def differing(trained: Sequence[Outcome], in_eval: Sequence[Outcome], place: Spa
     for one, other in zip(trained, in_eval, strict=False):
         same_form = [value.name for value in one.outputs] == [value.name for value in other.outputs]
         if same_form and one.outputs != other.outputs:
-            yield Diagnostic(
-                "shape-varies",
-                "what is returned in eval mode is not what is returned in train mode",
-                span=place,
-                severity="warning",
-                notes=(
-                    Note(f"in train mode: {_with_dtypes(one.outputs)}; this is what the report tells"),
-                    Note(f"in eval mode: {_with_dtypes(other.outputs)}"),
-                ),
-            )
+            message = "what is returned in eval mode is not what is returned in train mode"
+            in_train = f"in train mode: {_with_dtypes(one.outputs)}; this is what the report tells"
+            yield _varies(message, place, in_train, f"in eval mode: {_with_dtypes(other.outputs)}")
             return
 
 
@@ -96,18 +89,13 @@ def varying(outcomes: Sequence[Outcome], place: Span) -> Iterator[Diagnostic]:
     for other in outcomes[1:]:
         forms = [[(value.name, len(value.shape)) for value in outcome.outputs] for outcome in (first, other)]
         if forms[0] != forms[1]:
-            shown = [_listed(outcome.outputs) for outcome in (first, other)]
-            yield Diagnostic(
-                "shape-varies",
-                "the form of what is returned depends on sizes",
-                span=place,
-                severity="warning",
-                notes=(
-                    Note(f"{at_point(first.point)}: {shown[0]}"),
-                    Note(f"{at_point(other.point)}: {shown[1]}"),
-                ),
-            )
+            shown = [f"{at_point(outcome.point)}: {_listed(outcome.outputs)}" for outcome in (first, other)]
+            yield _varies("the form of what is returned depends on sizes", place, *shown)
             return
+
+
+def _varies(message: str, place: Span, *proof: str) -> Diagnostic:
+    return Diagnostic("shape-varies", message, span=place, severity="warning", notes=tuple(map(Note, proof)))
 
 
 def batch_apart(

@@ -8,7 +8,7 @@ import torch
 from transformers import AlbertConfig, AlbertForMaskedLM
 from transformers.models.albert import modeling_albert as albert
 
-from tests.zoo.harness import Architecture, Config
+from tests.zoo.harness import Architecture, Config, padded, tokens
 
 _SIZES = {
     "vocab_size": 30,
@@ -34,14 +34,8 @@ def _reference(**args: Any) -> AlbertForMaskedLM:
     return AlbertForMaskedLM(AlbertConfig(**args, attn_implementation="eager"))
 
 
-def _tokens() -> dict[str, Any]:
-    return {"input_ids": torch.randint(0, 30, (2, 7))}
-
-
 def _padded_pairs() -> dict[str, Any]:
-    mask = torch.ones(2, 7, dtype=torch.bool)
-    mask[1, 4:] = False
-    return {**_tokens(), "attention_mask": mask, "token_type_ids": torch.randint(0, 2, (2, 7))}
+    return {**padded(7, row=1), "token_type_ids": torch.randint(0, 2, (2, 7))}
 
 
 ARCHITECTURE = Architecture(
@@ -61,7 +55,7 @@ ARCHITECTURE = Architecture(
         albert.AlbertForMaskedLM,
     ),
     configs=(
-        Config(args=_ONE_LAYER, reference=lambda: _reference(**_ONE_LAYER), inputs=_tokens),
+        Config(args=_ONE_LAYER, reference=lambda: _reference(**_ONE_LAYER), inputs=lambda: tokens(7)),
         Config(
             args={**_GROUPS, "hidden_act": "ReLU"},
             reference=lambda: _reference(**_GROUPS, hidden_act="relu"),

@@ -8,21 +8,15 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 from transformers.models.bert import modeling_bert as bert
 
-from tests.zoo.harness import Architecture, Config
+from tests.zoo.harness import Architecture, Config, padded, tokens
 
 
 def _config(args: dict[str, Any]) -> BertConfig:
     return BertConfig(**args, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager")
 
 
-def _tokens() -> dict[str, Any]:
-    return {"input_ids": torch.randint(0, 30, (2, 7))}
-
-
 def _padded_pairs() -> dict[str, Any]:
-    mask = torch.ones(2, 7, dtype=torch.bool)
-    mask[1, 4:] = False
-    return {**_tokens(), "attention_mask": mask, "token_type_ids": torch.randint(0, 3, (2, 7))}
+    return {**padded(7, row=1), "token_type_ids": torch.randint(0, 3, (2, 7))}
 
 
 _SIZES = {"vocab_size": 30, "hidden_size": 16, "intermediate_size": 24, "max_position_embeddings": 12}
@@ -64,7 +58,7 @@ ARCHITECTURE = Architecture(
         Config(
             args={**_TIED, **_NO_DROPOUT, "hidden_act": "GELU"},
             reference=lambda: BertForMaskedLM(_config(_TIED)),
-            inputs=_tokens,
+            inputs=lambda: tokens(7),
         ),
         Config(
             args={**_UNTIED, **_NO_DROPOUT, "hidden_act": "ReLU"},

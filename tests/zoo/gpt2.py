@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.models.gpt2 import modeling_gpt2 as gpt2
 from transformers.pytorch_utils import Conv1D
 
-from tests.zoo.harness import Architecture, Config
+from tests.zoo.harness import Architecture, Config, padded, tokens
 
 _NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 _TIED = {"vocab_size": 30, "n_positions": 10, "n_embd": 12, "n_layer": 2, "n_head": 3}
@@ -30,16 +29,6 @@ def _reference(**args: Any) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-def _tokens() -> dict[str, Any]:
-    return {"input_ids": torch.randint(0, 30, (2, 6))}
-
-
-def _padded() -> dict[str, Any]:
-    mask = torch.ones(2, 6, dtype=torch.bool)
-    mask[0, 4:] = False
-    return {**_tokens(), "attention_mask": mask}
-
-
 ARCHITECTURE = Architecture(
     title="GPT-2",
     file="gpt2.yaml",
@@ -55,11 +44,11 @@ ARCHITECTURE = Architecture(
         gpt2.GPT2LMHeadModel,
     ),
     configs=(
-        Config(args={**_TIED, **_NO_DROPOUT}, reference=lambda: _reference(**_TIED), inputs=_tokens),
+        Config(args={**_TIED, **_NO_DROPOUT}, reference=lambda: _reference(**_TIED), inputs=lambda: tokens(6)),
         Config(
             args={**_UNTIED, **_NO_DROPOUT, "activation_function": "ReLU"},
             reference=lambda: _reference(**_UNTIED, activation_function="relu"),
-            inputs=_padded,
+            inputs=lambda: padded(6, row=0),
         ),
     ),
     answer=lambda result: result.logits,

@@ -26,6 +26,8 @@ __all__ = [
     "exports",
     "lines_of_python",
     "lines_of_yaml",
+    "padded",
+    "tokens",
     "twins",
 ]
 
@@ -64,6 +66,18 @@ class Architecture:
     @property
     def path(self) -> Path:
         return ZOO / self.file
+
+
+def tokens(length: int) -> dict[str, Tensor]:
+    """The inputs of a language model: two sequences of a small vocabulary."""
+    return {"input_ids": torch.randint(0, 30, (2, length))}
+
+
+def padded(length: int, row: int) -> dict[str, Tensor]:
+    """The same, one of them with padding from its fifth token on."""
+    mask = torch.ones(2, length, dtype=torch.bool)
+    mask[row, 4:] = False
+    return {**tokens(length), "attention_mask": mask}
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama import modeling_llama as llama
 
-from tests.zoo.harness import Architecture, Config
+from tests.zoo.harness import Architecture, Config, padded, tokens
 
 _SIZES = {"vocab_size": 30, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 4}
 _GROUPED = {**_SIZES, "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}
@@ -41,16 +40,6 @@ def _reference(args: dict[str, Any], rope: dict[str, Any]) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def _tokens() -> dict[str, Any]:
-    return {"input_ids": torch.randint(0, 30, (2, 6))}
-
-
-def _padded() -> dict[str, Any]:
-    mask = torch.ones(2, 6, dtype=torch.bool)
-    mask[0, 4:] = False
-    return {**_tokens(), "attention_mask": mask}
-
-
 ARCHITECTURE = Architecture(
     title="Llama",
     file="llama.yaml",
@@ -73,12 +62,12 @@ ARCHITECTURE = Architecture(
         Config(
             args={**_GROUPED, **_ROPE},
             reference=lambda: _reference(_GROUPED, {**_ROPE, "rope_type": "default"}),
-            inputs=_tokens,
+            inputs=lambda: tokens(6),
         ),
         Config(
             args={**_TIED, **_ROPE, "rope_factor": 8.0, "original_max_position_embeddings": 40},
             reference=lambda: _reference(_TIED, _LLAMA3),
-            inputs=_padded,
+            inputs=lambda: padded(6, row=0),
         ),
     ),
     answer=lambda result: result.logits,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import MambaConfig, MambaForCausalLM
 from transformers.models.mamba import modeling_mamba as mamba
 
-from tests.zoo.harness import Architecture, Config
+from tests.zoo.harness import Architecture, Config, tokens
 
 # With the published ones so small a model hardly depends on its recurrence.
 _LARGE_STEPS = {"initializer_range": 0.5, "time_step_min": 0.3, "time_step_max": 1.0}
@@ -34,10 +33,6 @@ def _reference(**args: Any) -> MambaForCausalLM:
     return MambaForCausalLM(MambaConfig(**args, use_cache=False))
 
 
-def _tokens() -> dict[str, Any]:
-    return {"input_ids": torch.randint(0, 30, (2, 6))}
-
-
 ARCHITECTURE = Architecture(
     title="Mamba",
     file="mamba.yaml",
@@ -53,8 +48,8 @@ ARCHITECTURE = Architecture(
         mamba.MambaForCausalLM,
     ),
     configs=(
-        Config(args=_TIED, reference=lambda: _reference(**_TIED), inputs=_tokens),
-        Config(args=_UNTIED, reference=lambda: _reference(**_UNTIED), inputs=_tokens),
+        Config(args=_TIED, reference=lambda: _reference(**_TIED), inputs=lambda: tokens(6)),
+        Config(args=_UNTIED, reference=lambda: _reference(**_UNTIED), inputs=lambda: tokens(6)),
     ),
     answer=lambda result: result.logits,
 )
