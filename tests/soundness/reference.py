@@ -195,13 +195,13 @@ class _Builder:
             if isinstance(item, Mapping) and "share" in item:
                 composite.add_module(name, composite.get_submodule(item["share"]))
         for name, state in written.get("parameters", {}).items():
-            if _present(state, scope):
-                made_of = torch.zeros(_sizes(state, scope), dtype=_dtype(state))
-                composite.register_parameter(name, nn.Parameter(made_of))
-            else:
-                composite.register_parameter(name, None)
+            present = _present(state, scope)
+            made_of = torch.zeros(_sizes(state, scope), dtype=_dtype(state)) if present or self.whole else None
+            composite.register_parameter(name, nn.Parameter(made_of) if made_of is not None and present else None)
         for name, state in written.get("buffers", {}).items():
-            composite.register_buffer(name, _buffer(state, scope) if _present(state, scope) else None)
+            present = _present(state, scope)
+            buffer = _buffer(state, scope) if present or self.whole else None
+            composite.register_buffer(name, buffer if present else None)
         for target, source in written.get("tie", {}).items():
             owner, _, last = target.rpartition(".")
             module = composite.get_submodule(owner)

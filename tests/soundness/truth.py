@@ -33,9 +33,11 @@ SHAPES = frozenset(
     {"shape-mismatch", "fixed-size", "contract-mismatch", "index-out-of-range", "dtype-mismatch", "forward-fails"}
 )
 """What only the run on meta tells; every other code comes from reading the file."""
-STRICTER = re.compile(r"takes .*, not|a list spreads into arguments|module cannot be (returned|stored)")
+STRICTER = re.compile(
+    r"takes .*, not|a list spreads into arguments|module cannot be (returned|stored)|method `float` of a .* cannot be"
+)
 """Rules of the language that are stricter than torch, which takes `nn.BatchNorm1d([4])` and `nn.LayerNorm(4, 4)`, and
-lets a forward return a module."""
+lets a forward return a module, or convert the weights of one."""
 
 
 class Violation(AssertionError):
