@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from confnet.builder import Inspection
     from confnet.builder.weights import RenameLike, WeightsLike
     from confnet.shapes import Memory, ShapeReport
+    from confnet.wiring import Trace, Untraced
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ __all__ = [
     "loads",
     "materialize",
     "spec_of",
+    "trace",
     "validate",
 ]
 
@@ -268,6 +270,28 @@ def inspect(
         from confnet.builder import inspection  # torch, which a wrong spec never needs
 
         return inspection(built)
+
+    return _rendering(run)
+
+
+def trace(
+    source: SourceLike,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Trace | Untraced:
+    """The wiring of a model: every step of its forward in order, the values between them with their symbolic sizes.
+
+    The forward is run on the meta device, in the plainest way that its `inputs` allow; `Untraced` says why it cannot
+    be. Raises ConfnetError with every mistake of the spec.
+    """
+
+    def run() -> Trace | Untraced:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on sizes are for whoever builds the model
+            return Checked.make(_spec(source, limits), args or {}, variant, root, limits).traced()
 
     return _rendering(run)
 

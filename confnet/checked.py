@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from confnet.builder import Built, Streams, Weights
     from confnet.shapes import Memory, ShapeReport
+    from confnet.wiring import Trace, Untraced
 
 __all__ = ["Checked", "Seeds", "choices"]
 
@@ -129,6 +130,21 @@ class Checked:
             )
         reports.append(report)
         return (*built.warnings, *found)
+
+    def traced(self) -> Trace | Untraced:
+        """The wiring of one forward, which is run on meta."""
+        trial = replace(self, blueprint=replace(self.blueprint, guarded=True))
+        from confnet.builder import without_compiler
+        from confnet.shapes import Memory, trace
+
+        memory = Memory()
+
+        def make() -> Built:
+            with memory.constructing():
+                return trial.construct("meta", None)
+
+        with without_compiler():
+            return trace(trial.settled, trial.blueprint, make, memory)
 
     def construct(self, device: torch.device | str | None, dtype: torch.dtype | None, seeds: Seeds = TORCH) -> Built:
         """The model on a device."""

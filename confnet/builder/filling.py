@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from confnet.builder.initializers import Constant, FromGlobal, Initializer, named
+from confnet.builder.initializers import Constant, FromGlobal, Initializer, Normal, Uniform, named
 from confnet.builder.meta import only_on_meta
 from confnet.builder.pending import Later
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
 from confnet.plan import CallPlan, InitPlan
 
-__all__ = ["arguments_of", "convert", "error_at", "initialise_tensor", "later", "refused"]
+__all__ = ["arguments_of", "convert", "error_at", "initialise_tensor", "is_taken", "later", "refused"]
 
 
 def initialise_tensor(
@@ -42,6 +42,24 @@ def initialise_tensor(
         except Exception as error:
             if registered is None or not only_on_meta(error):
                 raise refused(f"`{plan.name}` cannot be used here", error, plan.span, chain) from error
+
+
+def is_taken(tensor: torch.Tensor, plan: InitPlan, value: Callable[[object], Any]) -> bool:
+    """Whether torch is seen to fill a tensor so: one element is drawn for it, on the CPU and from a generator apart.
+
+    On meta, torch would go through hundreds of Python calls to say the same. False where one element does not tell.
+    """
+    if plan.code is not None or plan.name in DEFAULT_REGISTRY.initializers:
+        return False
+    positional, keywords = arguments_of(plan, value)
+    initializer = named(plan.name, positional, keywords, tensor.shape)
+    if not isinstance(initializer, Constant | Normal | Uniform):
+        return False
+    try:
+        initializer(torch.empty(1, dtype=tensor.dtype, device="cpu"), torch.Generator("cpu"))
+    except Exception:  # torch's own words are those of the function and the tensor that the file means
+        return False
+    return True
 
 
 def later(

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
-from confnet.builder.filling import arguments_of, convert, error_at, initialise_tensor, later, refused
+from confnet.builder.filling import arguments_of, convert, error_at, initialise_tensor, is_taken, later, refused
 from confnet.builder.meta import on_cpu, only_on_meta, read_parametrized, some_values
 from confnet.builder.origins import ORIGINS, InitOrigin
 from confnet.builder.pending import Pending
-from confnet.builder.selection import named_postorder, nothing_helps, parameters_of, selected
+from confnet.builder.selection import all_selected, named_postorder, nothing_helps, parameters_of
 from confnet.builder.settings import set_attribute
 from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.diagnostics import Diagnostic, Note, Span
@@ -97,7 +97,7 @@ class RuleRunner:
             return
         places = dict(named_postorder(holder))
         self.path, self.places = path, places
-        chosen = [(rule, [m for m, names in places.items() if selected(rule.where, m, names)]) for rule in rules]
+        chosen = [(rule, all_selected(rule.where, places)) for rule in rules]
         for rule, modules in chosen:
             seen = self.seen.setdefault(rule.span, _Seen(rule))
             seen.matched += len(modules)
@@ -236,7 +236,8 @@ class RuleRunner:
         kind = (id(plan), tensor.shape, tensor.dtype)
         if tensor.is_meta and kind in self.tried:
             return
-        initialise_tensor(tensor, plan, chain, self.value, lambda: compute(tensor))
+        if not (tensor.is_meta and is_taken(tensor, plan, self.value)):
+            initialise_tensor(tensor, plan, chain, self.value, lambda: compute(tensor))
         if tensor.is_meta:
             self.tried.add(kind)
 
@@ -386,9 +387,8 @@ def _excluded(rule: RulePlan, places: _Places) -> set[nn.Module]:
     """The modules that a rule's `not` names, with their parametrizations, in which their parameters are."""
     exclude = rule.where.exclude if rule.where is not None else None
     found: set[nn.Module] = set()
-    for module, names in places.items() if exclude is not None else ():
-        if selected(exclude, module, names):
-            found.add(module)
-            if parametrize.is_parametrized(module):
-                found.update(cast(nn.Module, module.parametrizations).modules())
+    for module in all_selected(exclude, places) if exclude is not None else ():
+        found.add(module)
+        if parametrize.is_parametrized(module):
+            found.update(cast(nn.Module, module.parametrizations).modules())
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from confnet.diagnostics import closest
 from confnet.plan import Selector
 from confnet.selection import matches
 
-__all__ = ["named_postorder", "nothing_helps", "parameters_of", "selected"]
+__all__ = ["all_selected", "named_postorder", "nothing_helps", "parameters_of", "selected"]
 
 _EXPLAINED = 20
 _LISTED = 12
@@ -37,6 +37,22 @@ def selected(selector: Selector | None, module: nn.Module, names: tuple[str, ...
     """Whether a selector means a module that stands under `names`; a type is matched as isinstance does."""
     classes = [base.__name__ for base in type(module).__mro__ if issubclass(base, nn.Module)]
     return matches(selector, classes, names)
+
+
+def all_selected(selector: Selector | None, places: Mapping[nn.Module, tuple[str, ...]]) -> list[nn.Module]:
+    """Those of some modules, each with its names, that a selector means."""
+    if not _by_types(selector):
+        return [module for module, names in places.items() if selected(selector, module, names)]
+    kinds: dict[type[nn.Module], bool] = {}
+    for module in places:
+        if type(module) not in kinds:
+            kinds[type(module)] = selected(selector, module, ())
+    return [module for module in places if kinds[type(module)]]
+
+
+def _by_types(selector: Selector | None) -> bool:
+    """Whether names make no difference to a selector."""
+    return selector is None or (selector.names is None and _by_types(selector.exclude))
 
 
 def nothing_helps(unmatched: Iterable[tuple[Selector | None, Iterable[str], Iterable[str]]]) -> Iterator[str]:

@@ -29,21 +29,29 @@ _FIXED_TOO = (BuiltinFunctionType, type)
 
 
 class Templates:
-    """The layers of one construction on meta: the first of each kind is constructed, the others are copied."""
+    """The layers of one construction on meta: the first of each kind is constructed, the others are copied.
+
+    Kinds of torch's own classes whose arguments are data are kept for the constructions that follow.
+    """
 
     def __init__(self) -> None:
         self.known: dict[object, _Template | None] = {}
+        self.dtype = torch.get_default_dtype()
 
     def make(self, cls: type[nn.Module], positional: Sequence[Any], keywords: Mapping[str, Any]) -> nn.Module:
         """A layer on meta, as its class would make it, with its parameters drawn from nothing."""
-        key = _key(cls, positional, keywords)
-        template = self.known.get(key) if key is not None else None
+        key = _key(cls, positional, keywords, self.dtype)
+        template = self.known.get(key) or _KEPT.get(key) if key is not None else None
         if template is not None:
             return template.copy()
         with _META, _Unfilled() if is_known(cls) else nullcontext():
             module = cls(*positional, **keywords)
         if key is not None and key not in self.known:
-            self.known[key] = _Template.of(module)
+            template = self.known[key] = _Template.of(module)
+            if template is not None and _is_lasting(cls, positional, keywords):
+                if len(_KEPT) >= _MOST_KEPT:
+                    _KEPT.clear()
+                _KEPT[key] = template
         return module
 
 
@@ -72,11 +80,26 @@ _FILLS = frozenset(
 )
 
 
-def _key(cls: type, positional: Sequence[Any], keywords: Mapping[str, Any]) -> object | None:
+def _key(
+    cls: type, positional: Sequence[Any], keywords: Mapping[str, Any], dtype: torch.dtype
+) -> tuple[object, ...] | None:
     """What tells a kind of layer from others; None where an argument is no plain value."""
     if not is_known(cls) or not all(map(_is_fixed, (*positional, *keywords.values()))):
         return None
-    return cls, repr(positional), repr(keywords)  # as a text, `1` and `True` are not equal
+    init: object = cls.__init__
+    return cls, init, repr(positional), repr(keywords), dtype  # as a text, `1` and `True` are not equal
+
+
+def _is_lasting(cls: type, positional: Sequence[Any], keywords: Mapping[str, Any]) -> bool:
+    """Whether a kind means the same for as long as the process lasts: its class stays, and no argument is known by
+    its address, which another object may have later."""
+    return cls.__module__.startswith("torch.nn.") and not any(map(_has_address, (*positional, *keywords.values())))
+
+
+def _has_address(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return any(map(_has_address, value))
+    return isinstance(value, (FunctionType, *_FIXED_TOO))
 
 
 def _is_fixed(value: object) -> bool:
@@ -164,5 +187,8 @@ class _Template:
         made.__dict__.update(state)
         return made
 
+
+_KEPT: dict[object, _Template] = {}
+_MOST_KEPT = 1024
 
 _REGISTERED = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})

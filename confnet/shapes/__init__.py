@@ -7,5 +7,6 @@ from confnet.shapes.infer import infer
 from confnet.shapes.memory import Memory
 from confnet.shapes.report import Condition, ShapeReport, ValueShape
 from confnet.shapes.stage import check_shapes
+from confnet.shapes.tracing import trace
 
-__all__ = ["Condition", "Memory", "ShapeReport", "ValueShape", "check_shapes", "infer"]
+__all__ = ["Condition", "Memory", "ShapeReport", "ValueShape", "check_shapes", "infer", "trace"]

@@ -138,7 +138,6 @@ class Runner:
         kept: list[Any] = []
         recorder = Recorder(self.memory.calls, partial(self.trace, origins, kept) if trace else None)
         self.recorder = None if trace else recorder
-        module = self.built.module
         if training is not self.training:
             self.training = training
             self.switch(training)
@@ -149,7 +148,7 @@ class Runner:
                 for contract in case.tensors():
                     _bound(recorder, contract, arguments[contract.name])
                 with recorder:
-                    result = module(*arguments.values())
+                    result = self.call(arguments)
         except Exception as error:
             if isinstance(error, ConfnetError) and not isinstance(error, TooLong):
                 raise  # the code would make something too large
@@ -158,6 +157,10 @@ class Runner:
             failure = Failure(error, _is_followed(error), steps, recorder.failed, origins, inputs)
             return Outcome(point, training, recorder.calls, tuple(self.returned), self.places.modules, failure=failure)
         return Outcome(point, training, recorder.calls, tuple(self.returned), self.places.modules, _values(result))
+
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """The model's own call."""
+        return self.built.module(*arguments.values())
 
     def switch(self, training: bool) -> None:
         """What `train` does, which takes as long as a run of what is remembered."""

@@ -176,15 +176,19 @@ class ArgSpec(Part):
     """One argument of a document or definition. `type` None means that it follows from the default."""
 
     name: str
-    type: str | None = None
-    default: Anything = None
-    ge: Number = None
-    gt: Number = None
-    le: Number = None
-    lt: Number = None
-    choices: List = None
-    nullable: Flag = None
-    description: Text = None
+    type: str | None = Field(
+        default=None, description="what the argument takes: a number, a text, a list, a module, the name of a layer"
+    )
+    default: Anything = Field(
+        default=None, description="its value where the caller gives none; without one the argument is required"
+    )
+    ge: Number = Field(default=None, description="the least value allowed")
+    gt: Number = Field(default=None, description="every value is greater than this")
+    le: Number = Field(default=None, description="the greatest value allowed")
+    lt: Number = Field(default=None, description="every value is less than this")
+    choices: List = Field(default=None, description="the only values allowed")
+    nullable: Flag = Field(default=None, description="whether null is allowed")
+    description: Text = Field(default=None, description="text for readers")
     has_default: bool = False
 
 
@@ -206,13 +210,18 @@ class InputSpec(Part):
     """One input of a forward or method, with its contract."""
 
     name: str
-    shape: Shape = None
-    dtype: Single = None
-    low: Number = None
-    high: Number = None
-    default: Anything = None
-    type: Literal["tensor", "list", "int", "float", "bool", "str", "dict", "any"] | None = None
-    item: Shape = None
+    shape: Shape = Field(
+        default=None,
+        description="the sizes of the tensor: numbers, expressions over args, and names such as `B` for sizes that are open",
+    )
+    dtype: Single = Field(default=None, description="its dtype: `float32`, `int64`")
+    low: Number = Field(default=None, description="for integers: the least value")
+    high: Number = Field(default=None, description="for integers: every value is less than this")
+    default: Anything = Field(default=None, description="its value where the caller of `forward` gives none")
+    type: Literal["tensor", "list", "int", "float", "bool", "str", "dict", "any"] | None = Field(
+        default=None, description="what it is, where it is no tensor"
+    )
+    item: Shape = Field(default=None, description="the shape of each tensor of a list")
     has_default: bool = False
 
 
@@ -245,61 +254,74 @@ class ItemSpec(Part):
 class RepeatSpec(Part):
     """Modules made once per step. `pattern` is the key above a `module:` repeat in a mapping."""
 
-    count: Count = Field(alias="repeat")
-    variable: Text = Field(alias="as", default=None)
-    module: ModuleSpec | None = None
-    children: tuple[ItemSpec, ...] | None = None
-    when: Single = None
+    count: Count = Field(alias="repeat", description="how many times: a number, or a list of values")
+    variable: Text = Field(alias="as", default=None, description="the name of the step's index, or of its value")
+    module: ModuleSpec | None = Field(default=None, description="the module of each step")
+    children: tuple[ItemSpec, ...] | None = Field(
+        default=None, description="the modules of each step, where there are several"
+    )
+    when: Single = Field(default=None, description="leaves the whole repeat out where it is false")
 
 
 class ParameterSpec(Part):
     """A parameter of a composite; `body` is None for one that is registered as None."""
 
     name: Scalar
-    shape: Shape
-    dtype: Single = None
-    init: Anything = None
-    requires_grad: Flag = None
-    when: Single = None
-    otherwise: ParameterSpec | None = Field(alias="else", default=None)
+    shape: Shape = Field(description="its sizes: numbers, or expressions over args")
+    dtype: Single = Field(default=None, description="its dtype: `float32`, `bfloat16`")
+    init: Anything = Field(
+        default=None, description="how it is filled: a function of `torch.nn.init`, or `{value: code}`"
+    )
+    requires_grad: Flag = Field(default=None, description="`false` freezes it")
+    when: Single = Field(default=None, description="leaves it out where it is false")
+    otherwise: ParameterSpec | None = Field(
+        alias="else", default=None, description="the parameter to have instead where `when` is false"
+    )
 
 
 class BufferSpec(Part):
     """A buffer of a composite: by `value` (a number, a list, code) or by `shape` and `fill`."""
 
     name: Scalar
-    value: Anything = None
-    shape: Shape = None
-    fill: Fill = None
-    dtype: Single = None
-    persistent: Flag = None
-    when: Single = None
-    otherwise: BufferSpec | None = Field(alias="else", default=None)
+    value: Anything = Field(default=None, description="what it holds: a number, a list of numbers, or code")
+    shape: Shape = Field(default=None, description="its sizes, for a buffer that is one number everywhere")
+    fill: Fill = Field(default=None, description="the number that it holds everywhere; 0 by default")
+    dtype: Single = Field(default=None, description="its dtype: `float32`, `int64`")
+    persistent: Flag = Field(default=None, description="`false` keeps it out of the state dict")
+    when: Single = Field(default=None, description="leaves it out where it is false")
+    otherwise: BufferSpec | None = Field(
+        alias="else", default=None, description="the buffer to have instead where `when` is false"
+    )
 
 
 class TieSpec(Part):
     """`name` takes the Parameter at `to`."""
 
     name: Scalar
-    to: Text
-    when: Single = None
+    to: Text = Field(description="the dotted name of the parameter that this one is")
+    when: Single = Field(default=None, description="leaves them apart where it is false")
 
 
 class MethodSpec(Part):
     """A further method of a definition."""
 
     name: Scalar
-    forward: CodeText
-    inputs: tuple[InputSpec, ...] | None = None
-    outputs: tuple[ContractSpec, ...] | None = None
+    forward: CodeText = Field(description="the code of the method")
+    inputs: tuple[InputSpec, ...] | None = Field(default=None, description="what it takes; `x` by default")
+    outputs: tuple[ContractSpec, ...] | None = Field(default=None, description="what it returns")
 
 
 class SelectorSpec(Part):
     """Which modules a rule or hook means."""
 
-    type: Anything = None
-    name: Anything = None
-    exclude: SelectorSpec | None = Field(alias="not", default=None)
+    type: Anything = Field(
+        default=None, description="class names: a name, a glob or a list; matched as `isinstance` does"
+    )
+    name: Anything = Field(
+        default=None,
+        description="dotted names: a name, a glob or a list, relative to the module that holds the rule; `*` is one segment, `**` any number",
+    )
+    exclude: SelectorSpec | None = Field(alias="not", default=None, description="modules to leave out")
 
 
 class ParametrizeSpec(Part):
@@ -312,61 +334,95 @@ class ParametrizeSpec(Part):
 class RuleSpec(Part):
     """One item of `apply`."""
 
-    where: SelectorSpec | None = None
-    init: Anything = None
-    parametrize: tuple[ParametrizeSpec, ...] | None = None
-    requires_grad: Flag = None
-    extra_repr: Text = None
-    set: Mapping | None = None
-    methods: tuple[MethodSpec, ...] | None = None
-    dtype: Single = None
-    call: Anything = None
-    when: Single = None
+    where: SelectorSpec | None = Field(
+        default=None, description="which modules; without it, every submodule and the module itself"
+    )
+    init: Anything = Field(default=None, description="initialisers by the name of the parameter")
+    parametrize: tuple[ParametrizeSpec, ...] | None = Field(
+        default=None, description="parametrizations by the name of the parameter"
+    )
+    requires_grad: Flag = Field(default=None, description="`false` freezes the parameters of each module")
+    extra_repr: Text = Field(default=None, description="what the `repr` of each module shows in brackets")
+    set: Mapping | None = Field(
+        default=None, description="attributes to set after construction, such as `p` of `Dropout`"
+    )
+    methods: tuple[MethodSpec, ...] | None = Field(default=None, description="further methods of each module")
+    dtype: Single = Field(default=None, description="converts each module to this dtype")
+    call: Anything = Field(default=None, description="a function that the caller registered with `confnet.applies`")
+    when: Single = Field(default=None, description="leaves the rule out where it is false")
 
 
 class HookSpec(Part):
     """One item of `hooks`."""
 
-    kind: Text
-    where: SelectorSpec | None = None
-    call: Anything = None
-    do: CodeText = None
-    tensor: Text = None
-    name: Text = None
-    prepend: Flag = None
-    with_kwargs: Flag = None
-    always_call: Flag = None
-    when: Single = None
+    kind: Text = Field(description="which of torch's hooks it is")
+    where: SelectorSpec | None = Field(
+        default=None, description="which modules; without it, the module that holds the hook"
+    )
+    call: Anything = Field(
+        default=None, description="a built-in hook, or one that the caller registered with `confnet.hook`"
+    )
+    do: CodeText = Field(default=None, description="code over torch's arguments for that hook")
+    tensor: Text = Field(
+        default=None, description="for hooks on tensors: the name of a parameter, or `output` or `input`"
+    )
+    name: Text = Field(default=None, description="`confnet.hooks(model)` finds it by this name; by default the kind")
+    prepend: Flag = Field(default=None, description="whether it runs before hooks that are there already")
+    with_kwargs: Flag = Field(
+        default=None, description="whether it is given the keyword arguments of `forward` as well"
+    )
+    always_call: Flag = Field(default=None, description="whether it runs even where `forward` raises")
+    when: Single = Field(default=None, description="leaves the hook out where it is false")
 
 
 class ModifiersSpec(Part):
     """What may stand beside a layer key or in a composite body: a rule about that module alone, `when` and `else`."""
 
-    when: Single = None
-    otherwise: ModuleSpec | None = Field(alias="else", default=None)
-    init: Anything = None
-    parametrize: tuple[ParametrizeSpec, ...] | None = None
-    requires_grad: Flag = None
-    extra_repr: Text = None
-    apply: tuple[RuleSpec, ...] | None = None
-    hooks: tuple[HookSpec, ...] | None = None
+    when: Single = Field(default=None, description="leaves the module out where it is false")
+    otherwise: ModuleSpec | None = Field(
+        alias="else", default=None, description="the module to have instead where `when` is false"
+    )
+    init: Anything = Field(default=None, description="initialisers by the name of the parameter")
+    parametrize: tuple[ParametrizeSpec, ...] | None = Field(
+        default=None, description="functions of `torch.nn.utils.parametrizations` by the name of the parameter"
+    )
+    requires_grad: Flag = Field(default=None, description="`false` freezes its parameters")
+    extra_repr: Text = Field(default=None, description="what its `repr` shows in brackets")
+    apply: tuple[RuleSpec, ...] | None = Field(default=None, description="rules over its submodules")
+    hooks: tuple[HookSpec, ...] | None = Field(default=None, description="torch's hooks on it and on its submodules")
 
 
 class BodySpec(Part):
     """What a composite, definition or document says of itself, beside its layer key or instead of one."""
 
-    description: Text = None
-    args: tuple[ArgSpec, ...] = ()
-    let: tuple[LetSpec, ...] = ()
-    require: tuple[RequireSpec, ...] = ()
-    inputs: tuple[InputSpec, ...] | None = None
-    outputs: tuple[ContractSpec, ...] | None = None
-    children: tuple[ItemSpec, ...] | None = None
-    parameters: tuple[ParameterSpec | Scalar, ...] | None = None
-    buffers: tuple[BufferSpec | Scalar, ...] | None = None
-    forward: CodeText = None
-    methods: tuple[MethodSpec, ...] = ()
-    tie: tuple[TieSpec, ...] = ()
+    description: Text = Field(default=None, description="text for readers")
+    args: tuple[ArgSpec, ...] = Field(default=(), description="what a caller may set")
+    let: tuple[LetSpec, ...] = Field(default=(), description="constants, computed in order")
+    require: tuple[RequireSpec, ...] = Field(
+        default=(), description="conditions that the args must meet, each with the message for whoever breaks it"
+    )
+    inputs: tuple[InputSpec, ...] | None = Field(
+        default=None, description="what `forward` takes: names, or shapes by name"
+    )
+    outputs: tuple[ContractSpec, ...] | None = Field(
+        default=None, description="what `forward` returns: names, or shapes by name"
+    )
+    children: tuple[ItemSpec, ...] | None = Field(
+        default=None, description="submodules by name, in the order in which they are registered"
+    )
+    parameters: tuple[ParameterSpec | Scalar, ...] | None = Field(
+        default=None, description="parameters of the module's own, by name"
+    )
+    buffers: tuple[BufferSpec | Scalar, ...] | None = Field(
+        default=None, description="buffers of the module's own, by name"
+    )
+    forward: CodeText = Field(
+        default=None, description="the code of `forward`: a subset of Python over children, parameters and args"
+    )
+    methods: tuple[MethodSpec, ...] = Field(default=(), description="further methods of the class")
+    tie: tuple[TieSpec, ...] = Field(
+        default=(), description="parameters that are one: the first takes the second's place"
+    )
 
 
 class ModuleSpec(Part):
@@ -378,7 +434,9 @@ class ModuleSpec(Part):
     label: str
     layer: LayerSpec | None = None
     body: BodySpec | None = None
-    share: Scalar | None = None
+    share: Scalar | None = Field(
+        default=None, description="the dotted path of a module that stands here under a second name"
+    )
     reference: Scalar | None = None
     modifiers: ModifiersSpec | None = None
 
@@ -410,11 +468,13 @@ class Document(Part):
     """A whole file. `root` is None for a file that only defines modules; its args and constants are the file's."""
 
     file: str
-    name: str
-    description: Text = None
-    include: tuple[IncludeSpec, ...] = ()
-    variants: tuple[VariantSpec, ...] = ()
-    modules: tuple[DefinitionSpec, ...] = ()
+    name: str = Field(description="the class name of the module; by default the file's name in CamelCase")
+    description: Text = Field(default=None, description="text for readers")
+    include: tuple[IncludeSpec, ...] = Field(default=(), description="other files whose definitions this one uses")
+    variants: tuple[VariantSpec, ...] = Field(default=(), description="named sets of args")
+    modules: tuple[DefinitionSpec, ...] = Field(
+        default=(), description="definitions: modules with args, used by name like layers"
+    )
     args: tuple[ArgSpec, ...] = ()
     let: tuple[LetSpec, ...] = ()
     require: tuple[RequireSpec, ...] = ()
