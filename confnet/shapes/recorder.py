@@ -6,7 +6,7 @@ are alike, and a model is run at many sizes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
@@ -22,7 +22,17 @@ from confnet.builder.guard import TooLong, budget_in_force
 from confnet.shapes.operands import OperandError, check_operands, tensors_in
 from confnet.shapes.reductions import reduced
 
-__all__ = ["CallMemory", "Construction", "IndexRangeError", "Recorder", "description", "fresh", "is_new", "key_of"]
+__all__ = [
+    "CallMemory",
+    "Construction",
+    "IndexRangeError",
+    "Recorder",
+    "description",
+    "fresh",
+    "is_new",
+    "key_of",
+    "storages_of",
+]
 
 Function = Callable[..., Any]
 
@@ -294,8 +304,13 @@ def key_of(value: Any) -> Any:
     return (kind, value)
 
 
-def is_new(result: Any, given: list[torch.Tensor]) -> bool:
-    """Whether a result is tensors (or None) that share no memory with what was given."""
+def storages_of(tensors: Iterable[torch.Tensor]) -> frozenset[int]:
+    """The memory of tensors, as numbers that tell it apart while they live."""
+    return frozenset(tensor.untyped_storage()._cdata for tensor in tensors if tensor.layout == torch.strided)
+
+
+def is_new(result: Any, given: list[torch.Tensor], held: frozenset[int] = frozenset()) -> bool:
+    """Whether a result is tensors (or None) that share no memory with what was given, or with the storages `held`."""
     items = result if type(result) in (tuple, list) else [result]
     if not items or not all(item is None or type(item) is torch.Tensor for item in items):
         return False
@@ -304,8 +319,8 @@ def is_new(result: Any, given: list[torch.Tensor]) -> bool:
         return False
     if not all(item.is_meta and item.layout == torch.strided for item in made):
         return False
-    storages = {tensor.untyped_storage()._cdata for tensor in given if tensor.layout == torch.strided}
-    return not any(item.untyped_storage()._cdata in storages for item in made)
+    made_in = storages_of(made)
+    return made_in.isdisjoint(held) and made_in.isdisjoint(storages_of(given))
 
 
 def description(result: Any) -> Any:

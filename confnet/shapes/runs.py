@@ -28,7 +28,7 @@ from confnet.shapes.forms import Point
 from confnet.shapes.matching import ContractError, match_inputs, match_outputs
 from confnet.shapes.memory import Memory, Remembered, Return, Value
 from confnet.shapes.operands import OperandError, dtype_name, tensors_in
-from confnet.shapes.recorder import Recorder, description, fresh, is_new, key_of
+from confnet.shapes.recorder import Recorder, description, fresh, is_new, key_of, storages_of
 from confnet.shapes.steps import Places, Step, culprit
 
 __all__ = ["Failure", "Outcome", "Runner", "Value"]
@@ -122,6 +122,7 @@ class Runner:
         self.built = built
         self.places = Places(built, self.blueprint)
         self.training: bool | None = None
+        self.held: dict[nn.Module, frozenset[int]] = {}
         self.memory.made(len(self.places.names))
         self.alike = self.memory.likeness.of(self.places.names, built.places)
         for module in self.places.names:
@@ -238,13 +239,20 @@ class Runner:
         with torch._C.DisableTorchFunction():
             if versions != [tensor._version for tensor in given] or recorder.knows(result):
                 return result
-            if is_new(result, [*given, *module.parameters(), *module.buffers()]):
+            if is_new(result, given, self.storages(module)):
                 *inner, own = self.returned[start:]
                 if all(item.name.startswith(f"{name}.") for item in inner):  # a shared module has its name elsewhere
                     self.memory.whole[key] = Remembered(
                         description(result), own.values, tuple(inner), name, recorder.calls - calls
                     )
         return result
+
+    def storages(self, module: nn.Module) -> frozenset[int]:
+        """The memory of all that a module holds."""
+        found = self.held.get(module)
+        if found is None:
+            found = self.held[module] = storages_of([*module.parameters(), *module.buffers()])
+        return found
 
     def key(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
         """What a forward depends on; None where it cannot be told."""
