@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import build, checking, compile, growth, large
+from benchmarks import build, checking, compile, growth, large, startup
 from benchmarks.measuring import Setting, Table, machine, missed, parser_of
 
 __all__ = ["BENCHMARKS", "END", "START", "main", "report", "written"]
@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, tuple[Callable[[Setting], Sequence[Table]], int]] = {
     "growth": (growth.tables, 3),
     "large": (large.tables, 3),
     "checking": (checking.tables, 3),
+    "startup": (startup.tables, 10),
     "forward": (compile.eager, 5),
     "compile": (compile.tables, 3),
 }

@@ -23,14 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import forward, gpt2
-from benchmarks.forward import MLP, Case, DeepMLP
+from benchmarks.forward import BUILT, MLP, Case, DeepMLP, contenders
 from benchmarks.measuring import BASE, TIMES, Row, Setting, Table, parser_of, ratio_row, rows_of, show, shuffled
 from confnet.api import build, loads
 from tests.references.resnet import VARIANTS, ResNet
 
 __all__ = ["BACKENDS", "CASES", "Graphs", "main", "tables"]
 
-BUILT, AGAIN = "confnet", "by hand again"
 BACKENDS = ("aot_eager", "inductor")
 
 
@@ -81,17 +80,6 @@ def cases(setting: Setting) -> dict[str, Case]:
 CASES = tuple(cases(Setting()))
 CHOSEN = (("aot_eager", "mlp"), ("aot_eager", "resnet50"), ("aot_eager", "gpt2"), ("inductor", "mlp20"))
 """What is measured if nothing is named: what fits into a few minutes."""
-
-
-def contenders(case: Case) -> dict[str, nn.Module]:
-    """The modules of a case, with the same weights. Raises AssertionError if their outputs differ."""
-    modules = {BUILT: case.built(), BASE: case.twin(), AGAIN: case.twin()}
-    x = case.input()
-    for name, module in modules.items():
-        module.load_state_dict(modules[BUILT].state_dict(), strict=True)
-        module.eval()
-        torch.testing.assert_close(module(x), modules[BUILT](x), msg=f"{case.name}: `{name}` computes something else")
-    return modules
 
 
 @contextmanager
@@ -182,9 +170,7 @@ def tables(setting: Setting, chosen: Sequence[tuple[str, str]] = CHOSEN) -> list
         for backend, name in chosen:
             case = known[name]
             modules = contenders(case)
-            # A second copy of the twin costs as much as the others: it is there for the short times only.
-            two = {name: modules[name] for name in (BUILT, BASE)}
-            times, graphs = compile_times(case, two, backend, setting)
+            times, graphs = compile_times(case, modules, backend, setting)
             for way, values in times.items():
                 row = ratio_row(f"{case.name}, {backend}", way, values, times[BASE], None)
                 told = graphs[way]
@@ -206,7 +192,6 @@ def tables(setting: Setting, chosen: Sequence[tuple[str, str]] = CHOSEN) -> list
 
 def eager(setting: Setting) -> list[Table]:
     """The times of `benchmarks.forward`: the forward without a compiler."""
-    names = {forward.BUILT: BUILT, forward.TWIN: BASE, forward.CONTROL: AGAIN}
     titles = {"resnet50": "ResNet-50", "mlp": "100 narrow layers"}
     found: list[Row] = []
     with torch.inference_mode(), one_thread():
@@ -214,8 +199,7 @@ def eager(setting: Setting) -> list[Table]:
             if setting.tiny and name != "mlp":
                 continue
             times = forward.measure(case, max(3 * setting.repetitions, 2), setting.order())
-            renamed = {names[way]: values for way, values in times.items()}
-            found += rows_of(setting.name(titles[name]), renamed, {BUILT: setting.target(1.02)})
+            found += rows_of(setting.name(titles[name]), times, {BUILT: setting.target(1.02)})
     return [Table("Forward, eager, one thread", TIMES, found)]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import platform
 import random
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmarks.measuring import BASE, quartiles
 from confnet.api import build, loads
 from tests.references.resnet import resnet
 
-BUILT, TWIN, CONTROL = "confnet", "by hand", "by hand again"
+BUILT, TWIN, CONTROL = "confnet", BASE, "by hand again"
 
 MLP = """\
 confnet: 1
@@ -115,12 +115,6 @@ def measure(case: Case, repetitions: int, order: random.Random) -> dict[str, lis
         for name in order.sample(list(modules), len(modules)):
             times[name].append(seconds(modules[name], x, case.forwards))
     return times
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First quartile, median, third quartile."""
-    first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
-    return first, middle, third
 
 
 def report(case: Case, times: dict[str, list[float]]) -> None:

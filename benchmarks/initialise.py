@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.forward import quartiles
+from benchmarks.measuring import quartiles
 from confnet.builder.defaults import defaults_of
 from confnet.builder.initializers import Constant, Initializer, Normal
 from confnet.builder.streams import Job, run_all

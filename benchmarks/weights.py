@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.forward import quartiles
+from benchmarks.measuring import quartiles
 from confnet.api import build
 
 BUILT, HAND, LEAN = "confnet", "by hand", "by hand, lean"

@@ -5,29 +5,31 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from confnet.checked import Checked, Seeds, choices
 from confnet.collector import uncollected
 from confnet.diagnostics import ConfnetError, Diagnostic, Note, Span
+from confnet.given import SourceLike, located_in, rendering, spec_from
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_file, load_text, located
-from confnet.pipeline import ARGS_FILE, check_library
+from confnet.pipeline import ARGS_FILE, check_library, make_plan
+from confnet.provenance import Explanation
+from confnet.provenance import explain as explained
+from confnet.records import dataclass
 from confnet.render import render_text
-from confnet.source import Source, parse, to_text
+from confnet.source import parse, to_text
 
 if TYPE_CHECKING:
     import torch
 
     from confnet.builder import Inspection
     from confnet.builder.weights import RenameLike, WeightsLike
+    from confnet.overview import Overview
     from confnet.shapes import Memory, ShapeReport
     from confnet.wiring import Trace, Untraced
-
-T = TypeVar("T")
 
 __all__ = [
     "BuildRecord",
@@ -35,10 +37,12 @@ __all__ = [
     "SourceLike",
     "build",
     "dumps",
+    "explain",
     "inspect",
     "load",
     "loads",
     "materialize",
+    "overview",
     "spec_of",
     "trace",
     "validate",
@@ -46,9 +50,6 @@ __all__ = [
 
 TOO_MUCH = ("too-many-errors", "too-many-modules", "too-much-work", "too-much-code")
 """Codes of what is too large to go on with."""
-
-SourceLike = str | os.PathLike[str] | IO[str] | Mapping[str, Any] | Spec
-"""A path (a `str` is always one), an open text file, a mapping of plain values, or what `load` returned."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Sp
     Raises ConfnetError with every mistake of form; names, values and wiring are checked by `validate` and `build`.
     """
     name = os.fspath(path)
-    return _rendering(lambda: load_file(Path(name), name, limits))
+    return rendering(lambda: load_file(Path(name), name, limits))
 
 
 def loads(text: str, *, name: str = "<text>", limits: Limits = DEFAULT_LIMITS) -> Spec:
     """The same for a text; `name` stands for a file name in diagnostics and tracebacks. Raises ConfnetError."""
     if not isinstance(text, str):
         raise TypeError(f"the text of a spec is a str, not {type(text).__name__}")
-    return _rendering(lambda: load_text(text, name, limits))
+    return rendering(lambda: load_text(text, name, limits))
 
 
 def validate(
@@ -114,27 +115,44 @@ def validate(
     defines modules is checked definition by definition, as far as their defaults suffice. Whatever is wrong is in
     the report; nothing is raised for a user's mistake. A spec without mistakes is also constructed on the meta
     device, so that what only torch can refuse is found; torch is not imported before that. Where the file says what
-    a model takes, its forward is then run there, at several sizes, without any values (unless `shapes` is false).
+    a model takes, its forward is then run there, at several sizes, without any values.
+
+    Unless `shapes`, only that is checked which needs no torch: nothing is constructed and nothing run, and torch is
+    not imported (but to count, where `limits.parameters` asks for it).
     """
     with uncollected():
         return _validate(source, variant, root, {**(args or {}), **more}, limits, shapes)
 
 
+def check(source: SourceLike, *, limits: Limits = DEFAULT_LIMITS) -> Report:
+    """The part of `validate` that needs no torch: the form of a spec, its names, values and wiring."""
+    with uncollected():
+        return _validate(source, None, None, {}, limits, None)
+
+
 def _validate(
-    source: SourceLike, variant: str | None, root: str | None, given: Mapping[str, Any], limits: Limits, shapes: bool
+    source: SourceLike,
+    variant: str | None,
+    root: str | None,
+    given: Mapping[str, Any],
+    limits: Limits,
+    shapes: bool | None,
 ) -> Report:
+    """`shapes` None: nothing is built, and torch not imported; false: the same, unless parameters are to be counted."""
     shape_reports: list[ShapeReport] = []
     memory: list[Memory] = []
     found: dict[Diagnostic, None] = {}
     sources: dict[str, str] = {}
     try:
-        spec = _spec(source, limits)
+        spec = spec_from(source, limits)
         sources.update(spec.texts)
         chosen = choices(spec, variant, root, given)
         if not chosen:
             found.update(dict.fromkeys(check_library(spec)))
     except ConfnetError as error:
         return _report(located(error.diagnostics, {}), error.sources)
+    if not shapes and limits.parameters is None:
+        shapes = None
     known: set[tuple[str, str, Span | None]] = set()
     tried: list[Checked] = []
     for chosen_variant, chosen_root in chosen:
@@ -144,7 +162,9 @@ def _validate(
             with warnings.catch_warnings():  # torch's remarks on sizes are for whoever builds the model
                 warnings.simplefilter("ignore")
                 same = next((index for index, other in enumerate(tried) if checked.is_like(other)), None)
-                if same is None:
+                if shapes is None:
+                    diagnostics = checked.warnings
+                elif same is None:
                     diagnostics = (*checked.warnings, *checked.on_meta(memory if shapes else None, shape_reports))
                 else:  # the variant says what is the case anyhow, and what was found holds for it as well
                     diagnostics = checked.warnings
@@ -162,7 +182,7 @@ def _validate(
                 found[_under(diagnostic, chosen_variant if variant is None else None)] = None
         if any(diagnostic.code in TOO_MUCH for diagnostic in diagnostics):
             break  # the other variants would only be as large
-    return _report(_located(found, sources, spec.sources()), sources, shape_reports)
+    return _report(located_in(found, sources, spec.sources()), sources, shape_reports)
 
 
 def _report(found: Iterable[Diagnostic], sources: Mapping[str, str], shapes: Iterable[ShapeReport] = ()) -> Report:
@@ -206,14 +226,14 @@ def build(
     seeds = Seeds(seed, seeding)
 
     def run() -> torch.nn.Module:
-        checked = Checked.make(_spec(source, limits), {**(args or {}), **more}, variant, root, limits)
+        checked = Checked.make(spec_from(source, limits), {**(args or {}), **more}, variant, root, limits)
         if weights is None:
             return checked.construct(device, dtype, seeds).module
         from confnet.builder import Weights  # torch, which a wrong spec never needs
 
         return checked.load(Weights(weights, rename, strict, weights_format), device, dtype, seeds).module
 
-    return _rendering(run)
+    return rendering(run)
 
 
 def materialize(
@@ -249,7 +269,7 @@ def materialize(
         give_values(model, twin)
         return model
 
-    return _rendering(run)
+    return rendering(run)
 
 
 def inspect(
@@ -266,12 +286,67 @@ def inspect(
     """
 
     def run() -> Inspection:
-        built = Checked.make(_spec(source, limits), args or {}, variant, root, limits).construct("meta", None)
+        built = Checked.make(spec_from(source, limits), args or {}, variant, root, limits).construct("meta", None)
         from confnet.builder import inspection  # torch, which a wrong spec never needs
 
         return inspection(built)
 
-    return _rendering(run)
+    return rendering(run)
+
+
+def overview(
+    source: SourceLike,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    sizes: Mapping[str, int] | None = None,
+    dtype: torch.dtype | str | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Overview:
+    """What a model consists of and what it costs: the tree of its modules with shapes, parameters, FLOPs and memory.
+
+    FLOPs and saved activations are those of one forward at `sizes` of the inputs; those that are left out get common
+    ones. Of what cannot be run, `reasons` say why. Parameters, buffers and inputs are converted to `dtype`. `step` is
+    told what is done next. Raises ConfnetError with every mistake of the spec, ValueError for sizes that the model
+    does not have or take, TypeError for a dtype that parameters cannot have.
+    """
+
+    def run() -> Overview:
+        checked = Checked.make(spec_from(source, limits), args or {}, variant, root, limits)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return checked.overview(dtype, sizes or {}, step)
+
+    return rendering(run)
+
+
+def explain(
+    source: SourceLike,
+    name: str,
+    *,
+    variant: str | None = None,
+    root: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    step: Callable[[str], None] = lambda _: None,
+) -> Explanation:
+    """Where a module, parameter, buffer, input or output of a model comes from, and who decided what it is.
+
+    `name` is dotted, as in `named_modules()`; empty for the model itself. Raises ConfnetError with every mistake of
+    the spec, LookupError (with what is near) for a name that the model does not have.
+    """
+
+    def run() -> Explanation:
+        spec = spec_from(source, limits)
+        given = Checked.make(spec, args or {}, variant, root, limits).blueprint.args
+        plan, _ = make_plan(spec, args=given, variant=variant, root=root, limits=limits, record=True)
+        chosen: dict[str, Any] = {"variant": variant, "root": root, "args": args, "limits": limits}
+        step("building and running on meta")
+        return explained(plan, inspect(spec, **chosen), trace(spec, **chosen), name, variant)
+
+    return rendering(run)
 
 
 def trace(
@@ -291,16 +366,16 @@ def trace(
     def run() -> Trace | Untraced:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on sizes are for whoever builds the model
-            return Checked.make(_spec(source, limits), args or {}, variant, root, limits).traced()
+            return Checked.make(spec_from(source, limits), args or {}, variant, root, limits).traced
 
-    return _rendering(run)
+    return rendering(run)
 
 
 def dumps(spec: SourceLike) -> str:
     """The YAML text of a spec: of its own file, as written, or of a mapping, in canonical form."""
     if isinstance(spec, Mapping):
-        return _rendering(lambda: to_text(spec))
-    return _spec(spec, DEFAULT_LIMITS).root.source.text
+        return rendering(lambda: to_text(spec))
+    return spec_from(spec, DEFAULT_LIMITS).root.source.text
 
 
 def spec_of(model: torch.nn.Module) -> BuildRecord:
@@ -323,47 +398,3 @@ def _under(diagnostic: Diagnostic, variant: str | None) -> Diagnostic:
     if variant is None:
         return diagnostic
     return replace(diagnostic, notes=(*diagnostic.notes, Note(f"under the variant `{variant}`")))
-
-
-def _spec(source: SourceLike, limits: Limits) -> Spec:
-    if not isinstance(limits, Limits):
-        raise TypeError(f"`limits` is a confnet.Limits, not {type(limits).__name__}")
-    if isinstance(source, Spec):
-        return source
-    if isinstance(source, Mapping):
-        return load_text(to_text(source), "<mapping>", limits)
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        if not isinstance(name, str):
-            raise TypeError("a path is text, not bytes")
-        return load_file(Path(name), name, limits)
-    if hasattr(source, "read"):
-        name = getattr(source, "name", "<text>")
-        text = source.read()
-        if not isinstance(text, str):
-            raise TypeError("the file must be open for text, not bytes")
-        return load_text(text, name if isinstance(name, str) else "<text>", limits)
-    raise TypeError(f"a spec is a path, an open text file, a mapping or a Spec, not {type(source).__name__}")
-
-
-def _located(
-    diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], known: Mapping[str, Source]
-) -> tuple[Diagnostic, ...]:
-    """The same diagnostics, sorted, each with the path of the value it stands in; `known` are sources as read."""
-    diagnostics = tuple(diagnostics)
-    read = dict(known)
-    for file in {d.span.file for d in diagnostics if d.span is not None and not d.path} - read.keys():
-        # What cannot be read is what the diagnostic is about.
-        with suppress(ConfnetError, KeyError):
-            read[file] = parse(sources[file], file)
-    return located(diagnostics, read)
-
-
-def _rendering(run: Callable[[], T]) -> T:
-    """Run a stage; a ConfnetError that leaves it reads as the command would print it."""
-    try:
-        return run()
-    except ConfnetError as error:
-        error.diagnostics = _located(error.diagnostics, error.sources, {})
-        error.rendered = render_text(error.diagnostics, error.sources)
-        raise

@@ -7,10 +7,11 @@ the model; here they are written into the plan, so that no later stage knows tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from confnet.catalog.registry import lookup
 from confnet.plan import AUTO, ModulePlan, Plan
+from confnet.records import dataclass
 
 __all__ = ["AutoLayer", "Settled", "settle"]
 

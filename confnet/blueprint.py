@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_texts
 from confnet.pipeline import make_plan
 from confnet.plan import Definition, HookPlan, ModulePlan, Plan, RulePlan
+from confnet.records import dataclass
 
 __all__ = ["Blueprint", "modules_of"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from itertools import chain
 
 from confnet.catalog.arguments import Argument, Callee, Problem, Takes
 from confnet.catalog.layers import NOT_LAYERS
 from confnet.catalog.registry import layer_names
 from confnet.diagnostics import Collector, Note, Span
+from confnet.records import dataclass
 from confnet.source import Mapping, Node, Scalar, Sequence, plain
 from confnet.spec.models import ArgSpec, DefinitionSpec
 from confnet.spec.words import MODIFIER_KEYS, type_of_default
@@ -62,11 +62,16 @@ class Written:
                 key, node = self.keywords[problem.where]
                 span = key.span if problem.code in ("unknown-argument", "duplicate-argument") else node.span
             help = problem.help or (self.help if problem.code == "missing-argument" else "")
+            fix = problem.meant
             if problem.code == "unknown-argument" and problem.where in MODIFIER_KEYS:
-                help = f"`{problem.where}` stands beside the layer key, not among its arguments"
-            if problem.code.startswith("invalid-") and isinstance(node, Scalar) and node.value in known:
-                help = f"write `${node.text}` for the arg of that name"
-            found.add(problem.code, problem.message, span, help=help, notes=notes)
+                help, fix = f"`{problem.where}` stands beside the layer key, not among its arguments", None
+            if problem.code.startswith("invalid-"):
+                if isinstance(node, Scalar) and node.value in known:
+                    fix = f"${node.text}"
+                    help = f"write `{fix}` for the arg of that name"
+                elif not isinstance(node, Scalar) or "$" in node.text:  # the value stands elsewhere
+                    fix = None
+            found.add(problem.code, problem.message, span, help=help, notes=notes, fix=fix)
 
 
 def callee_of(definition: DefinitionSpec) -> Callee:
@@ -106,4 +111,4 @@ def report_unknown_layer(
         return
     guess = found.closest(name, chain(definitions, layer_names()))
     help = f"did you mean `{guess}`?" if guess else "define it under `modules`, or register it with `confnet.register`"
-    found.add("unknown-layer", f"there is no layer or definition `{name}`", span, help=help, notes=notes)
+    found.add("unknown-layer", f"there is no layer or definition `{name}`", span, help=help, notes=notes, fix=guess)

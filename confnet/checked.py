@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -13,17 +13,20 @@ from weakref import WeakKeyDictionary
 from confnet.auto import settle
 from confnet.blueprint import Blueprint, modules_of
 from confnet.catalog.registry import DEFAULT_REGISTRY
+from confnet.collector import uncollected
 from confnet.diagnostics import ConfnetError, Diagnostic
 from confnet.limits import Limits
 from confnet.loading import Spec
 from confnet.pipeline import make_plan
 from confnet.plan import ModulePlan, Plan
+from confnet.records import dataclass
 from confnet.source import to_text
 
 if TYPE_CHECKING:
     import torch
 
     from confnet.builder import Built, Streams, Weights
+    from confnet.overview import Overview
     from confnet.shapes import Memory, ShapeReport
     from confnet.wiring import Trace, Untraced
 
@@ -56,6 +59,8 @@ TORCH = Seeds(seeding="torch")
 
 _KNOWN: WeakKeyDictionary[Spec, dict[object, Checked]] = WeakKeyDictionary()
 _KEPT = 8  # plans of one spec
+_BUILT: WeakKeyDictionary[Blueprint, tuple[int, Plan]] = WeakKeyDictionary()
+"""The settled plans of models on meta, for when they are to get their values, and how much was registered then."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Checked:
         known = _KNOWN.setdefault(spec, {})
         key = (text, variant, root, limits, DEFAULT_REGISTRY.size)
         if key not in known:
-            plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
+            with uncollected():
+                plan, warnings = make_plan(spec, args=text, variant=variant, root=root, limits=limits)
             blueprint = Blueprint(tuple(spec.texts.items()), text, variant, root, _plugins(plan), limits=limits)
             while len(known) >= _KEPT:
                 known.pop(next(iter(known)), None)
@@ -89,6 +95,9 @@ class Checked:
     @classmethod
     def again(cls, blueprint: Blueprint) -> Checked:
         """The plan that a model was built from, maybe in another process. Raises ConfnetError."""
+        registered, known = _BUILT.get(blueprint, (0, None))
+        if known is not None and registered == DEFAULT_REGISTRY.size:
+            return cls(known, (), blueprint, blueprint.limits)
         plan, warnings = blueprint.plan()
         return cls(plan, warnings, blueprint, blueprint.limits)
 
@@ -131,6 +140,7 @@ class Checked:
         reports.append(report)
         return (*built.warnings, *found)
 
+    @cached_property
     def traced(self) -> Trace | Untraced:
         """The wiring of one forward, which is run on meta."""
         trial = replace(self, blueprint=replace(self.blueprint, guarded=True))
@@ -145,6 +155,24 @@ class Checked:
 
         with without_compiler():
             return trace(trial.settled, trial.blueprint, make, memory)
+
+    def overview(
+        self, dtype: torch.dtype | str | None, sizes: Mapping[str, int], step: Callable[[str], None]
+    ) -> Overview:
+        """What the model consists of and costs."""
+        trial = replace(self, blueprint=replace(self.blueprint, guarded=True))
+        step("loading torch")
+        from confnet.builder import without_compiler
+        from confnet.shapes import Memory, overview
+
+        memory = Memory()
+
+        def make(dtype: torch.dtype | None) -> Built:
+            with memory.constructing():
+                return trial.construct("meta", dtype)
+
+        with without_compiler():
+            return overview(trial.settled, trial.blueprint, make, dtype=dtype, sizes=sizes, step=step)
 
     def construct(self, device: torch.device | str | None, dtype: torch.dtype | None, seeds: Seeds = TORCH) -> Built:
         """The model on a device."""
@@ -170,12 +198,15 @@ class Checked:
             return build_with(weights, self.settled, make, device)
 
     def made(self, device: torch.device | str | None, dtype: torch.dtype | None, streams: Streams | None) -> Built:
-        from confnet.builder import check_parameters, construct
+        from confnet.builder import construct_within
 
-        with self.telling():
-            if self.limits.parameters is not None:  # before anything is allocated
-                check_parameters(construct(self.settled, self.blueprint, device="meta"), self.limits.parameters)
-            return construct(self.settled, self.blueprint, device=device, dtype=dtype, streams=streams)
+        with self.telling(), uncollected():
+            plan = self.settled
+            if str(device) == "meta" and not self.blueprint.guarded:  # a trial may leave out half of a model
+                _BUILT[self.blueprint] = DEFAULT_REGISTRY.size, plan
+            return construct_within(
+                self.limits.parameters, plan, self.blueprint, device=device, dtype=dtype, streams=streams
+            )
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-__all__ = ["Collector", "ConfnetError", "Diagnostic", "Note", "Span", "closest"]
+from confnet.records import dataclass
+
+__all__ = ["Collector", "ConfnetError", "Diagnostic", "Fix", "Note", "Span", "closest"]
 
 Severity = Literal["error", "warning", "note"]
 
@@ -51,12 +53,20 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """An edit that does what the help of a diagnostic says: `text` in place of what stands at `span`."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One fact about a file.
 
     `message` says what is wrong in lower case without a final period; only `help` says what to do about it.
     `path` is the place inside the document (`modules.Block.children.conv1`), `span` the place in the text,
-    `label` a short remark under the underlined text.
+    `label` a short remark under the underlined text. `fix` does what `help` says, where that is certain.
     """
 
     code: str
@@ -67,6 +77,7 @@ class Diagnostic:
     notes: tuple[Note, ...] = ()
     help: str = ""
     severity: Severity = "error"
+    fix: Fix | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("message", "path", "help"):
@@ -141,9 +152,15 @@ class Collector:
         notes: Iterable[Note] = (),
         help: str = "",
         severity: Severity = "error",
+        fix: Fix | str | None = None,
     ) -> None:
-        """Record one diagnostic, unless it is recorded already. Raises ConfnetError when there are too many."""
-        self.report(Diagnostic(code, message, path, span, label, tuple(notes), help, severity))
+        """Record one diagnostic, unless it is recorded already. Raises ConfnetError when there are too many.
+
+        A `fix` that is a text takes the place of what stands at `span`.
+        """
+        edit = Fix(span, fix) if isinstance(fix, str) and span is not None else fix
+        edit = None if isinstance(edit, str) else edit
+        self.report(Diagnostic(code, message, path, span, label, tuple(notes), help, severity, edit))
 
     def report(self, diagnostic: Diagnostic) -> None:
         """The same for a finished diagnostic. Raises ConfnetError when there are too many."""

@@ -6,8 +6,9 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from confnet.records import dataclass
 
 __all__ = ["STANDARD_INPUT", "BarrenFolder", "FoundFiles", "find_files"]
 

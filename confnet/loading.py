@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from confnet.blocks import PREFIX, block_names, block_text
 from confnet.diagnostics import Collector, ConfnetError, Diagnostic, Note, Span, closest
+from confnet.display import shown
 from confnet.limits import DEFAULT_LIMITS, Limits
+from confnet.records import dataclass
 from confnet.source import Mapping as MappingNode
 from confnet.source import Scalar, Source, parse, read_file
 from confnet.spec import Document, base_of, extended, read_document
@@ -65,6 +67,10 @@ class Spec:
                 waiting.extend(unit.includes)
         return iter(seen.values())
 
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows of it."""
+        return shown("spec", self)
+
     def __repr__(self) -> str:
         return f"<Spec {self.document.name} from {self.document.file}>"
 
@@ -80,9 +86,17 @@ def located(diagnostics: Iterable[Diagnostic], sources: Mapping[str, Source]) ->
     return tuple(sorted(found, key=Diagnostic.sort_key))
 
 
-def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
-    """Read the file at `path`, called `name` in diagnostics, and what it includes. Raises ConfnetError."""
-    source = read_file(path, name, limits)
+def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS, texts: Mapping[Path, str] | None = None) -> Spec:
+    """Read the file at `path`, called `name` in diagnostics, and what it includes. Raises ConfnetError.
+
+    `texts` are files as they stand in an editor, by their resolved path: they are read instead of the disk.
+    """
+
+    def opened(path: Path, name: str) -> Source:
+        text = texts.get(path) if texts else None
+        return read_file(path, name, limits) if text is None else parse(text, name, limits)
+
+    source = opened(path.resolve() if texts else path, name)
     folder = path.resolve().parent
 
     def read(include: str, place: Span) -> Source:
@@ -96,7 +110,7 @@ def load_file(path: Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Spec:
             raise _IncludeError(
                 "include-escapes", f"`{include}` lies outside the folder of `{name}`", "move the file below that folder"
             )
-        return read_file(resolved, os.path.join(os.path.dirname(name), include), limits)
+        return opened(resolved, os.path.join(os.path.dirname(name), include))
 
     return _Loading(read, limits).spec(source, path.stem)
 
@@ -142,7 +156,7 @@ def _shipped(name: str, limits: Limits) -> Source:
     except KeyError:
         guess = closest(name, block_names())
         help = f"did you mean `{guess}`?" if guess else f"there are {', '.join(f'`{each}`' for each in block_names())}"
-        raise _IncludeError("unknown-include", f"`{name}` does not come with confnet", help) from None
+        raise _IncludeError("unknown-include", f"`{name}` does not come with confnet", help, guess) from None
 
 
 _Chain = tuple[tuple[str, Span], ...]
@@ -150,7 +164,7 @@ _Chain = tuple[tuple[str, Span], ...]
 
 
 class _IncludeError(Exception):
-    """An include that cannot be followed: code, message and help of its diagnostic."""
+    """An include that cannot be followed: code, message and help of its diagnostic, and what was meant, if known."""
 
 
 class _Loading:
@@ -279,8 +293,8 @@ class _Loading:
         try:
             source = self.read(target, path.span)
         except _IncludeError as error:
-            code, message, help = error.args
-            self.found.add(code, message, path.span, help=help)
+            code, message, help, *guess = error.args
+            self.found.add(code, message, path.span, help=help, fix=guess[0] if guess else None)
             return None
         except ConfnetError as error:
             self.adopt(error, path)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping as TypingMapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from confnet.calls import Written, callee_of, declared, report_unknown_layer
 from confnet.catalog.arguments import Argument, Takes, bind
@@ -22,6 +22,7 @@ from confnet.language.arithmetic import FUNCTIONS
 from confnet.language.expressions import Expression, Piece
 from confnet.language.grammar import LanguageError
 from confnet.loading import Spec, Unit
+from confnet.records import dataclass
 from confnet.source import Mapping, Node, Scalar, plain
 from confnet.source import Sequence as SequenceNode
 from confnet.spec import read_module
@@ -252,7 +253,7 @@ class _Names:
                 self.value(item, known)
 
     def language_error(self, error: LanguageError, node: Scalar) -> None:
-        self.found.add(error.code, error.message, part_of(node, error), help=error.help)
+        self.found.add(error.code, error.message, part_of(node, error), help=error.help, fix=error.meant)
 
 
 @dataclass(frozen=True)
@@ -300,11 +301,11 @@ def _undefined(expression: Expression, known: _Known, defining: _Defining, found
             if node.id in FUNCTIONS:
                 yield LanguageError.at(node, "expression-error", f"the function `{node.id}` must be called")
                 continue
-            help = defining.help(node.id)
+            help, guess = defining.help(node.id), None
             if not help:
                 guess = found.closest(node.id, known)
                 help = f"did you mean `{guess}`?" if guess else ""
-            yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help)
+            yield LanguageError.at(node, "undefined-name", f"`{node.id}` is not defined", help, guess)
 
 
 def _deferred(node: Node) -> bool:

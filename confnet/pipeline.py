@@ -25,11 +25,12 @@ def make_plan(
     variant: str | None = None,
     root: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    record: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """The checked plan of a spec under `args` (YAML text), and its warnings.
 
     Names, values and wiring are checked together, so that one run tells every mistake of a file; raises one
-    ConfnetError with all of them.
+    ConfnetError with all of them. With `record` the plan tells where each argument comes from.
     """
     texts = spec.texts
     found = Collector()
@@ -42,7 +43,7 @@ def make_plan(
     try:
         check_names(spec, found)
         with budget(limits.steps):
-            plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits)
+            plan = resolve(spec, found, args=given, variant=variant, root=root, limits=limits, record=record)
         check(plan, found, limits)
     except ConfnetError as error:
         raise ConfnetError(dict.fromkeys([*found.found.values(), *error.diagnostics]), texts) from None

@@ -7,11 +7,12 @@ makes it, `confnet.check` checks its wiring, `confnet.builder` turns it into mod
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from confnet.diagnostics import Note, Span
 from confnet.language.code import Code
+from confnet.records import dataclass
 
 __all__ = [
     "AUTO",
@@ -28,6 +29,7 @@ __all__ = [
     "LayerName",
     "Method",
     "ModulePlan",
+    "Origin",
     "ParameterPlan",
     "Plan",
     "RulePlan",
@@ -270,15 +272,32 @@ class HookPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """Where the value of an argument or name comes from; plans have it where `make_plan` is asked to record it.
+
+    `kind` is what decided: a `call` in the file, the `default` of a definition or document, a `variant`, the caller
+    (`set`), a constant (`let`) or a `repeat`. `text` is what stands at `span`; `uses` are the names that it reads.
+    """
+
+    kind: str
+    text: str
+    span: Span
+    value: object
+    uses: Mapping[str, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ModulePlan:
     """One module of the model.
 
     `base` is the layer whose constructor runs ("Module" for a composite), called with `positional` and `keywords`.
     Containers and composites hold `children`; None stands where `when` was false in `children`. `constants` are
     the args and `let` that the code of its definition may read, `own_args` those that belong to the definition
-    itself. `chain` tells through which places it came to be, `size` how many modules it makes, itself included.
+    itself, `given` the names of the args that its first call gives. `chain` tells through which places it came to be,
+    `size` how many modules it makes, itself included.
     `places` are where the children stand in it (the span of an instance of a definition is the definition's).
-    `contracts` are those of its forward and methods, by name.
+    `contracts` are those of its forward and methods, by name. `origins` are those of its arguments by name, and
+    `steps` those of the repeats that it is a step of, where they are recorded.
     """
 
     base: str
@@ -291,6 +310,7 @@ class ModulePlan:
     buffers: Mapping[str, BufferPlan | None] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
     own_args: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
     ties: tuple[Tie, ...] = ()
     rules: tuple[RulePlan, ...] = ()
     hooks: tuple[HookPlan, ...] = ()
@@ -298,6 +318,8 @@ class ModulePlan:
     size: int = 1
     places: Mapping[str, Span] = field(default_factory=dict)
     contracts: Mapping[str, Contract] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    steps: tuple[Origin, ...] = ()
 
 
 def total_size(plans: Iterable[object]) -> int:

@@ -10,13 +10,14 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Final
 from urllib.parse import quote
 
 from confnet.diagnostics import Diagnostic, Note, Span
+from confnet.records import dataclass
 
 __all__ = ["as_data", "printable", "render_github", "render_json", "render_sarif", "render_text", "summary"]
 

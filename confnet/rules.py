@@ -326,7 +326,9 @@ class RuleReader:
         guess = closest(key.text, known)
         listed = ", ".join(f"`{name}`" for name in known)
         help = f"did you mean `{guess}`?" if guess else otherwise or f"they are {listed}"
-        self.error(code, f"there is no {what} `{key.text}`", key.span, names, help=help)
+        self.error(code, f"there is no {what} `{key.text}`", key.span, names, help=help, fix=guess)
 
-    def error(self, code: str, message: str, span: Span, names: Names, *, help: str = "") -> None:
-        self.values.error(code, message, span, names, help=help)
+    def error(
+        self, code: str, message: str, span: Span, names: Names, *, help: str = "", fix: str | None = None
+    ) -> None:
+        self.values.error(code, message, span, names, help=help, fix=fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Literal
 
@@ -14,8 +14,9 @@ from confnet.diagnostics import Collector, ConfnetError, Note, Span
 from confnet.language.code import Code
 from confnet.language.expressions import Expression, Template
 from confnet.language.grammar import MAX_TEXT, LanguageError
-from confnet.plan import DTypeName
-from confnet.source import Node, Scalar, Sequence
+from confnet.plan import DTypeName, Origin
+from confnet.records import dataclass
+from confnet.source import Node, Scalar, Sequence, plain
 
 __all__ = ["Names", "Values", "code_of", "expression_of", "is_plain", "mentioned", "part_of", "template_of"]
 
@@ -27,15 +28,39 @@ MAX_DIMENSIONS = 64
 class Names:
     """What `$` may name at a place: args, constants and `repeat` variables, the inner ones first.
 
-    `chain` tells, for diagnostics, through which definitions the place was reached.
+    `chain` tells, for diagnostics, through which definitions the place was reached; `origins` where the values come
+    from, if that is recorded.
     """
 
     table: AnyMapping[str, object] = field(default_factory=dict)
     chain: tuple[Note, ...] = ()
+    origins: AnyMapping[str, Origin] = field(default_factory=dict)
 
-    def with_names(self, own: AnyMapping[str, object]) -> Names:
+    def with_names(self, own: AnyMapping[str, object], origins: AnyMapping[str, Origin] | None = None) -> Names:
         """The same place with further names."""
-        return Names({**self.table, **own}, self.chain)
+        return Names({**self.table, **own}, self.chain, {**self.origins, **origins} if origins else self.origins)
+
+    def origin(self, kind: str, node: Node, value: object) -> Origin:
+        """The origin of the value of a node that stands here."""
+        uses = {name: self.origins[name] for name in _read_names(node) if name in self.origins}
+        return Origin(kind, _shown(node), node.span, value, uses)
+
+
+def _shown(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) else str(plain(node))
+
+
+def _read_names(node: Node) -> list[str]:
+    """The names that `$` reads in a node."""
+    if isinstance(node, Scalar):
+        if not (isinstance(node.value, str) and "$" in node.value):
+            return []
+        try:
+            return sorted(template_of(node.value).names)
+        except LanguageError:  # which is reported where it is evaluated
+            return []
+    children = node.items if isinstance(node, Sequence) else [value for _, value in node.entries]
+    return list(dict.fromkeys(name for child in children for name in _read_names(child)))
 
 
 @lru_cache(maxsize=4096)
@@ -163,13 +188,15 @@ class Values:
 
     def language_error(self, error: LanguageError, node: Scalar, names: Names) -> None:
         """Report a mistake inside a scalar at its own columns."""
-        self.error(error.code, error.message, part_of(node, error), names, help=error.help)
+        self.error(error.code, error.message, part_of(node, error), names, help=error.help, fix=error.meant)
         if error.code == "too-much-work":  # every further expression would say so again
             raise ConfnetError(self.found.found.values())
 
-    def error(self, code: str, message: str, span: Span | None, names: Names, *, help: str = "") -> None:
-        """Report a mistake, with the chain of places that led here."""
-        self.found.add(code, message, span, help=help, notes=names.chain)
+    def error(
+        self, code: str, message: str, span: Span | None, names: Names, *, help: str = "", fix: str | None = None
+    ) -> None:
+        """Report a mistake, with the chain of places that led here; `fix` takes the place of what stands at `span`."""
+        self.found.add(code, message, span, help=help, notes=names.chain, fix=fix)
 
 
 def mentioned(texts: Iterable[str], names: Names) -> dict[str, object]:

@@ -341,9 +341,9 @@ def test_the_table_of_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_tables_of_compiling() -> None:
     compiling, running = compile.tables(replace(TINY, repetitions=1), (("aot_eager", "mlp"),))
-    assert [row.cells[1] for row in compiling.rows] == [compile.BUILT, measuring.BASE]
+    assert [row.cells[1] for row in compiling.rows] == [forward.BUILT, measuring.BASE, forward.CONTROL]
     assert {row.cells[4:] for row in compiling.rows} == {("1", "8", "0")}
-    assert [row.cells[1] for row in running.rows] == [compile.BUILT, measuring.BASE, compile.AGAIN]
+    assert [row.cells[1] for row in running.rows] == [forward.BUILT, measuring.BASE, forward.CONTROL]
 
 
 def test_other_graphs_are_no_measurement() -> None:
@@ -355,7 +355,7 @@ def test_other_graphs_are_no_measurement() -> None:
             torch._dynamo.graph_break()
             return y + 0
 
-    modules = {compile.BUILT: case.built(), measuring.BASE: Broken(4)}
+    modules = {forward.BUILT: case.built(), measuring.BASE: Broken(4)}
     with pytest.raises(AssertionError, match="instead of"), torch.inference_mode():
         compile.compile_times(case, modules, "eager", replace(TINY, repetitions=1))
 

@@ -203,7 +203,7 @@ def test_a_folder_without_confnet_files_is_told(models: Path) -> None:
 def test_standard_input(folder: Path, command: str) -> None:
     result = CliRunner().invoke(commands, [command, "-"], input=GOOD)
     assert result.exit_code == 0, result.output
-    assert ("Linear(in_features=4" in result.output) if command == "show" else (result.output == "<stdin>: ok\n")
+    assert ("Linear(4, 3)" in result.output) if command == "show" else (result.output == "<stdin>: ok\n")
     result = CliRunner().invoke(commands, [command, "-"], input=BAD)
     assert result.exit_code == 1
     assert " --> <stdin>:8:20\n" in result.output
@@ -260,7 +260,7 @@ def test_reports_are_the_same_each_time(models: Path, form: str) -> None:
 def test_show_has_tables_and_no_reports(folder: Path, form: str) -> None:
     result = run("show", "good.yaml", "--format", form)
     assert result.exit_code == 2
-    assert "is not one of 'text', 'json'" in " ".join(result.stderr.split())
+    assert "is not one of 'text', 'json', 'markdown'" in " ".join(result.stderr.split())
 
 
 # --- options --------------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_show_has_tables_and_no_reports(folder: Path, form: str) -> None:
 
 def features(*arguments: str) -> str:
     """The first layer of the good file as `show` prints it."""
-    result = run("show", "good.yaml", *arguments)
+    result = run("show", "good.yaml", "--repr", *arguments)
     assert result.exit_code == 0, result.output
     found = re.search(r"\(first\): (.*)", result.output)
     assert found
@@ -290,7 +290,7 @@ def test_set_and_variant(folder: Path, arguments: tuple[str, ...], expected: str
 
 
 def test_root(folder: Path) -> None:
-    result = run("show", "good.yaml", "--root", "Head")
+    result = run("show", "good.yaml", "--repr", "--root", "Head")
     assert result.output.split() == [
         *("8", "Head(", "8", "(0):", "Linear(in_features=3,", "out_features=2,", "bias=True)", ")"),
         *("8", "parameters:", "8", "trainable,", "0", "frozen"),
@@ -301,7 +301,7 @@ def test_set_takes_flow_values(folder: Path) -> None:
     (folder / "list.yaml").write_text(
         "confnet: 1\nargs:\n  sizes: list[int]\nSequential:\n- Linear: ['$(sizes[0])', '$(sizes[1])']\n"
     )
-    result = run("show", "list.yaml", "--set", "sizes=[5, 6]")
+    result = run("show", "list.yaml", "--repr", "--set", "sizes=[5, 6]")
     assert "Linear(in_features=5, out_features=6, bias=True)" in result.output
 
 
@@ -392,7 +392,7 @@ def test_version() -> None:
 
 
 def test_show_prints_the_tree_beside_its_counts(folder: Path) -> None:
-    result = run("show", "good.yaml", "--set", "width=1000")
+    result = run("show", "good.yaml", "--repr", "--set", "width=1000")
     assert result.exit_code == 0
     assert result.output == (
         "3,003  Good(\n"
@@ -450,7 +450,7 @@ def test_show_of_a_bad_file(folder: Path) -> None:
 
 
 def test_show_on_a_narrow_terminal(folder: Path) -> None:
-    output = on_a_terminal("show", "good.yaml", cwd=folder, columns=32)
+    output = on_a_terminal("show", "good.yaml", "--repr", cwd=folder, columns=32)
     assert "\x1b[" in output
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     lines = [line.rstrip() for line in plain.splitlines()]
@@ -605,7 +605,7 @@ def test_torch_without_numpy_is_nothing_to_speak_of(folder: Path) -> None:
 
 
 def test_the_hook_runs_a_command_that_takes_files(folder: Path) -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    hook, _ = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["id"] == "confnet-validate"
     program, *arguments = hook["entry"].split()
     assert program == "confnet"
@@ -621,7 +621,7 @@ def recipes() -> dict[str, dict[str, Any]]:
 
 
 def test_the_recipe_for_pre_commit_is_our_hook() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    hook, _ = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     (repository,) = recipes()[".pre-commit-config.yaml"]["repos"]
     (recipe,) = repository["hooks"]
     own = {"description", "language"}

@@ -12,7 +12,7 @@ A block is a fence (```) with a language. An HTML comment on the line above it m
               a command must be its output, where a line `...` stands for any number of lines; `exit: N` above
               the block is the status expected of its commands, 0 otherwise
     sh        commands of the set-up, which `.ci/run` runs
-    text      anything that is only to be read
+    text      anything that is only to be read; `json`, `toml`, `lua` and `js` (settings of editors) as well
 
 `file: NAME` above any block saves it under that name first. All blocks of a page run in one folder, which holds a copy
 of `examples/`, so that a block may use what an earlier one saved.
@@ -52,7 +52,7 @@ from confnet.spec.words import ARG_TYPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = ("yaml", "python", "pycon", "console", "sh", "text")
+LANGUAGES = ("yaml", "python", "pycon", "console", "sh", "text", "json", "toml", "lua", "js")
 DIRECTIVES = ("invalid", "fragment", "file", "exit", "refused")
 SETUP = ("pip install ", "git clone ", "cd ", "python examples/train_digits.py", "#")
 

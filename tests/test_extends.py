@@ -344,7 +344,7 @@ def test_pickle_spec_of_audit_show_and_validate(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(loaded(x), model(x))
     assert type(loaded) is type(model)
     includes = [place for use in confnet.audit(file).uses if use.kind == "include" for place in map(str, use.places)]
-    assert includes == ["examples/resnet.yaml:7:11", "examples/resnet_cifar.yaml:2:10"]
+    assert includes == ["examples/resnet.yaml:8:11", "examples/resnet_cifar.yaml:3:10"]
     report = confnet.validate(spec("args: {width: 6}"))
     assert report.ok
     assert [(shape.variant, shape.checked) for shape in report.shapes] == [(None, True), ("wide", True)]

@@ -380,7 +380,7 @@ def check(call: str) -> list[ArgumentProblem]:
     ],
 )
 def test_messages(call: str, expected: tuple[str, str, str, str | None]) -> None:
-    assert check(call) == [expected]
+    assert [problem[:4] for problem in check(call)] == [expected]
 
 
 @pytest.mark.parametrize("argument", ["out", "generator", "layout", "pin_memory", "names"])

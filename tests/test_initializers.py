@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,10 @@ import torch
 from torch import nn
 
 import confnet
+from confnet.builder.filling import is_taken
 from confnet.catalog.initializers import initializer_names
+from confnet.diagnostics import Span
+from confnet.plan import InitPlan
 
 Fill = Callable[[torch.Tensor], object]
 
@@ -198,6 +202,35 @@ def test_mistakes(init: str, code: str | None) -> None:
         codes(f"Sequential: [{{Linear: [2, 2]}}]\napply: [{{where: {{type: Linear}}, init: {{weight: {init}}}}}]")
         == wanted
     )
+
+
+NUMBERS = [0, 1, -1, 0.5, 70000.0, -1e39, 1e308, float("inf"), float("-inf"), float("nan"), 10**400, True, None, "1"]
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64]
+
+
+def test_torch_is_not_asked_only_where_it_would_not_refuse() -> None:
+    """What `is_taken` lets through is filled by torch's own function on the CPU, and the usual is let through."""
+    span = Span("<text>", 1, 1, 1, 2)
+    calls: list[tuple[str, tuple[object, ...]]] = [
+        ("zeros_", ()),
+        ("xavier_uniform_", ()),
+        ("kaiming_normal_", ()),
+        ("kaiming_normal_", (0, "fan_max")),
+    ]
+    calls += [("constant_", (number,)) for number in NUMBERS]
+    calls += [(name, pair) for name in ("normal_", "uniform_") for pair in itertools.product(NUMBERS, repeat=2)]
+    taken = set()
+    for (name, arguments), shape, dtype in itertools.product(calls, [(2, 3), (3,), ()], DTYPES):
+        tensor = torch.zeros(shape, dtype=dtype)
+        plan = InitPlan(name, arguments, {}, None, {}, span)
+        if is_taken(tensor, plan, lambda value: value):
+            taken.add((name, repr(arguments), shape, dtype))
+            getattr(nn.init, name)(tensor, *arguments)
+    for dtype in DTYPES[:4]:
+        assert {("zeros_", "()", (3,), dtype), ("xavier_uniform_", "()", (2, 3), dtype)} <= taken
+        assert {("normal_", "(0, 0.5)", (3,), dtype), ("uniform_", "(-1, 0.5)", (3,), dtype)} <= taken
+    refused = {("normal_", "(0, -1)"), ("uniform_", "(1, 0)"), ("normal_", "(0, True)"), ("constant_", "(None,)")}
+    assert refused.isdisjoint((name, arguments) for name, arguments, _, _ in taken)
 
 
 @confnet.initializer(name="ramp_of_tests")

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import confnet
+from confnet.blueprint import Blueprint
 
 
 @confnet.register(name="MaterializedScaled")
@@ -219,6 +220,66 @@ def test_a_registered_initialiser_runs_once_and_not_on_meta() -> None:
     CALLED.clear()
     build("registered function", seed=3)
     assert CALLED == ["cpu"]
+
+
+def test_the_file_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model on meta was built from is known as long as the model is there and nothing more is registered."""
+    checks: list[object] = []
+    plan = Blueprint.plan
+
+    def counted(blueprint: Blueprint) -> object:
+        checks.append(blueprint)
+        return plan(blueprint)
+
+    monkeypatch.setattr(Blueprint, "plan", counted)
+    auto = "inputs: {x: [B, 3]}\nSequential: [{Linear: [auto, 4]}]"
+    for text in (CASES["layers"], auto):
+        assert_same(build(text, seed=3), confnet.materialize(build(text, device="meta"), "cpu", seed=3))
+    assert not checks
+    model = build(auto, device="meta")
+    confnet.initializer(name="materialized_later_")(lambda tensor: tensor.fill_(1))
+    assert_same(build(auto, seed=3), confnet.materialize(model, "cpu", seed=3))
+    assert len(checks) == 1
+
+
+def test_layers_of_one_kind_have_nothing_in_common() -> None:
+    """A kind of layer is constructed once in a process; what is done to one of them is not seen in the next."""
+    text = "Sequential: [{Conv2d: [3, 4, 3]}, {BatchNorm2d: 4}, {LSTM: [4, 3]}]"
+    first = build(text, device="meta")
+    first[0].stride, first[0].note = (9, 9), "changed"
+    first[1].register_buffer("more", torch.zeros(2))
+    first[1].eval()
+    first[2].requires_grad_(False)
+    first[2]._flat_weights_names.clear()
+    first[0].register_forward_hook(lambda *_: None)
+    second, by_hand = build(text, seed=1), nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LSTM(4, 3))
+    assert second[0].stride == (1, 1)
+    assert not hasattr(second[0], "note")
+    assert not second[0]._forward_hooks
+    assert list(second.state_dict()) == list(by_hand.state_dict())
+    assert second[1].training
+    assert all(parameter.requires_grad for parameter in second.parameters())
+    second[2](torch.ones(1, 4))
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert build(text, device="meta")[0].weight.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(default)
+    assert build(text, device="meta")[0].weight.dtype == default
+
+
+def test_a_constructor_that_was_replaced_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    build("layers", device="meta")
+    made: list[object] = []
+    construct = nn.Linear.__init__
+
+    def watched(layer: nn.Linear, *arguments: Any, **keywords: Any) -> None:
+        made.append(layer)
+        construct(layer, *arguments, **keywords)
+
+    monkeypatch.setattr(nn.Linear, "__init__", watched)
+    assert build("layers", device="meta")[0] in made
 
 
 def test_what_was_changed_meanwhile_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,13 @@ WRONG = """\
 confnet: 1
 Sequential:
 - Conv2d: {in_channels: 1, kernal_size: 5, out_channels: 6}
+"""
+
+RIGHT = """\
+confnet: 1
+args: {width: 8}
+children: {fc: {Linear: [$width, 2]}}
+forward: return torch.relu(fc(x))
 """
 
 
@@ -69,6 +77,28 @@ def test_a_wrong_file_is_told_without_torch(tmp_path: Path, arguments: tuple[str
     assert "error[unknown-argument]: `Conv2d` has no argument `kernal_size`" in output
     assert "torch" not in packages
     assert "pydantic" in packages  # the file was read and checked, not refused at the door
+
+
+def test_without_shapes_torch_is_not_needed(tmp_path: Path) -> None:
+    path = tmp_path / "right.yaml"
+    path.write_text(f"{RIGHT}variants: {{a: {{width: 3}}, b: {{}}}}\n")
+    packages, code, output = command_line("validate", "--no-shapes", str(path))
+    assert (code, output) == (0, f"{path}: ok (without torch)\n")
+    assert "torch" not in packages
+    packages, code, output = command_line("validate", "--no-shapes", "--format", "json", str(path))
+    assert json.loads(output) == {"ok": True, "diagnostics": [], "torch": False}
+    assert "torch" not in packages
+
+
+def test_parameters_are_counted_without_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "right.yaml"
+    path.write_text(RIGHT)
+    packages, code, output = command_line("validate", "--no-shapes", "--max-parameters", "5", str(path))
+    assert code == 1
+    assert "error[too-many-parameters]" in output
+    assert "torch" in packages
+    packages, code, output = command_line("validate", "--no-shapes", "--max-parameters", "5000", str(path))
+    assert (code, output) == (0, f"{path}: ok\n")
 
 
 def test_a_wrong_set_is_told_without_torch(tmp_path: Path) -> None:

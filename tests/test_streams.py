@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks import initialise
 from confnet.builder import streams
 from confnet.builder.initializers import Call, Constant, FromGlobal, Initializer, Normal, TruncNormal, Uniform, named
-from confnet.builder.streams import PIECE, InitializationError, Job, generator_for, run_all
+from confnet.builder.streams import PIECE, InitializationError, Job, copy_all, generator_for, run_all
 from confnet.catalog.initializers import initializer_names
 from tests.test_defaults import distance, filled
 
@@ -296,3 +296,23 @@ def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
         torch.set_num_threads(threads)
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row[:16].strip() for row in rows] == ["by hand", "by hand, lean", "once, 1 thread", "once, 2 threads"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_copies_are_torchs_whatever_the_threads(threads: int) -> None:
+    source = torch.randn(3, PIECE // 2 + 5)
+    sources = [source, source.T, source[:0], source[0, :7], source.to(torch.bfloat16), torch.tensor(2), source > 0]
+    dtypes = [torch.float32, torch.float32, torch.float32, torch.float64, torch.float32, torch.int64, torch.bool]
+    pairs = [(torch.empty(each.shape, dtype=dtype), each) for each, dtype in zip(sources, dtypes, strict=True)] + [
+        (torch.empty(PIECE, 2).T, source[:2, :1].expand(2, PIECE))
+    ]
+    copy_all(pairs, threads)
+    for target, each in pairs:
+        assert torch.equal(target, torch.empty_like(target).copy_(each))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_copy_that_torch_refuses_is_its_error(threads: int) -> None:
+    wrong = [(torch.empty(PIECE + 1), torch.empty(PIECE)) for _ in range(4)]
+    with pytest.raises(RuntimeError):
+        copy_all(wrong, threads)

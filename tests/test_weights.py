@@ -1072,3 +1072,43 @@ def test_save_model_of_safetensors_and_ours_agree(folder: Path) -> None:
     confnet.save_weights(model, "ours.safetensors")
     for path in ("theirs.safetensors", "ours.safetensors"):
         same_state(build(GPT2_FILE, weights=path, **GPT2), model)
+
+
+PLAIN = "Sequential: [{Conv1d: [2, 4, 1]}, {BatchNorm1d: 4}, {LSTM: [4, 3]}]"
+TIED = (
+    "children: {a: {Embedding: [5, 4]}, b: {Linear: [4, 5, false]}}\ntie: {b.weight: a.weight}\nforward: return b(a(x))"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out", "by_torch"),
+    [
+        (PLAIN, (), False),
+        (PLAIN, ("1.num_batches_tracked",), True),  # which torch makes
+        (PLAIN + "\nhooks: [{kind: load_state_dict_pre, call: {drop_keys: '^never'}}]", (), True),
+        (TIED, (), True),  # it ties again afterwards
+        (TIED, ("b.weight",), True),
+    ],
+)
+def test_names_alone_match_where_torch_would_do_no_more(
+    text: str, left_out: tuple[str, ...], by_torch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = confnet.loads(f"confnet: 1\n{text}\n")
+    state = {name: tensor for name, tensor in build(spec, seed=1).state_dict().items() if name not in left_out}
+    runs: list[nn.Module] = []
+    load = nn.Module.load_state_dict
+
+    def watched(module: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+        runs.append(module)
+        return load(module, *arguments, **keywords)
+
+    monkeypatch.setattr(nn.Module, "load_state_dict", watched)
+    found = build(spec, weights=state, device="cpu")
+    assert bool(runs) is by_torch
+    monkeypatch.setattr(weights, "loads_plainly", lambda module: False)
+    expected = build(spec, weights=state, device="cpu")
+    assert confnet.load_report(found) == confnet.load_report(expected)
+    assert [*found.state_dict()] == [*expected.state_dict()]
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
+        assert torch.equal(tensor, state.get(name, tensor)), name

@@ -1,6 +1,6 @@
 """Plans to modules: the only package, with `confnet.shapes`, that imports torch."""
 
-from confnet.builder.bounds import check_parameters
+from confnet.builder.bounds import construct_within
 from confnet.builder.construct import Built, Streams, construct
 from confnet.builder.inspection import Inspection, inspection
 from confnet.builder.instances import blueprint_of
@@ -15,8 +15,8 @@ __all__ = [
     "Weights",
     "blueprint_of",
     "build_with",
-    "check_parameters",
     "construct",
+    "construct_within",
     "give_values",
     "inspection",
     "is_root",

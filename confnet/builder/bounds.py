@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from confnet.builder.construct import Built
+import torch
+
+from confnet.blueprint import Blueprint
+from confnet.builder.construct import Built, Streams, construct
 from confnet.builder.outline import parameter_totals
 from confnet.diagnostics import ConfnetError, Diagnostic, Note
+from confnet.plan import Plan
 
-__all__ = ["check_parameters"]
+__all__ = ["check_parameters", "construct_within"]
 
 _NAMED = 3
+
+
+def construct_within(
+    limit: int | None,
+    plan: Plan,
+    blueprint: Blueprint,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    streams: Streams | None,
+) -> Built:
+    """The module of a plan, as `construct` makes it, of no more than `limit` parameters (None: of any number).
+
+    A model for another device is made on meta before: some layers allocate while they are made.
+    """
+    target = torch.get_default_device() if device is None else torch.device(device)
+    if limit is not None and target.type != "meta":
+        check_parameters(construct(plan, blueprint, device="meta"), limit)
+    built = construct(plan, blueprint, device=device, dtype=dtype, streams=streams)
+    if limit is not None and target.type == "meta":
+        check_parameters(built, limit)
+    return built
 
 
 def check_parameters(built: Built, limit: int) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 __all__ = [
+    "BLOCK",
     "Call",
     "Constant",
     "FromGlobal",
@@ -34,7 +35,7 @@ __all__ = [
 
 # torch compares and selects tensors below this size on the thread that asks, so no thread waits for a pool of others;
 # and a block stays in a core's cache through the passes of a rejection.
-_BLOCK = 32_768
+BLOCK = 32_768
 
 
 class Initializer(ABC):
@@ -116,7 +117,7 @@ class TruncNormal(Initializer):
     elementwise: ClassVar[bool] = True
 
     def fill(self, tensor: torch.Tensor, generator: torch.Generator | None) -> None:
-        blocks = tensor.view(-1).split(_BLOCK) if tensor.is_contiguous() and not tensor.is_cuda else (tensor,)
+        blocks = tensor.view(-1).split(BLOCK) if tensor.is_contiguous() and not tensor.is_cuda else (tensor,)
         for block in blocks:
             nn.init.trunc_normal_(block, self.mean, self.std, self.a, self.b, generator=generator)
 

@@ -16,7 +16,7 @@ from confnet.builder.origins import InitOrigin, init_report
 from confnet.builder.outline import Line, Totals, outline, parameter_totals
 from confnet.diagnostics import Span
 
-__all__ = ["Inspection", "inspection"]
+__all__ = ["Inspection", "Places", "hook_rows", "inspection"]
 
 Row = Mapping[str, Any]
 
@@ -36,7 +36,8 @@ _HOOK_TABLES = {
 class Inspection:
     """Tables of a model: the rows of `named_modules`, `named_children`, `named_parameters`, `named_buffers`, of the
     hooks that are registered, and of what initialises each parameter. `place` is `file:line`, or empty. `outline` is
-    the model as torch prints it, `totals` counts its parameters."""
+    the model as torch prints it, `totals` counts its parameters, `aliases` are further names of parameters, each with
+    the first name."""
 
     outline: tuple[Line, ...]
     totals: Totals
@@ -46,6 +47,7 @@ class Inspection:
     buffers: tuple[Row, ...]
     hooks: tuple[Row, ...]
     init: tuple[Row, ...]
+    aliases: Mapping[str, str]
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
         """Every table by name."""
@@ -55,7 +57,7 @@ class Inspection:
 def inspection(built: Built) -> Inspection:
     """Inspect a built model."""
     model = built.module
-    places = _Places(built)
+    places = Places(built)
     return Inspection(
         outline=outline(model),
         totals=parameter_totals([model]),
@@ -63,12 +65,22 @@ def inspection(built: Built) -> Inspection:
         children=tuple(_module(name, module, places) for name, module in model.named_children()),
         parameters=tuple(_parameters(model, places)),
         buffers=tuple(_buffers(model, places)),
-        hooks=tuple(_hooks(model)),
+        hooks=tuple(hook_rows(model)),
         init=tuple(_inits(model, places)),
+        aliases=dict(_aliases(model)),
     )
 
 
-class _Places:
+def _aliases(model: nn.Module) -> Iterator[tuple[str, str]]:
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for leaf, parameter in module._parameters.items():
+            name = f"{prefix}.{leaf}" if prefix else leaf
+            if parameter is not None and first[id(parameter)] != name:
+                yield name, first[id(parameter)]
+
+
+class Places:
     """Where modules, parameters and buffers come from; what a layer makes itself comes from the layer's line."""
 
     def __init__(self, built: Built) -> None:
@@ -90,6 +102,7 @@ class _Places:
             name = name.rpartition(".")[0]
 
     def state(self, name: str) -> str:
+        """Where a parameter or buffer is written, or the module that has it."""
         owner, _, leaf = name.rpartition(".")
         plan = self.built.places.get(self.modules[owner]) if owner in self.modules else None
         if plan is not None:
@@ -103,7 +116,7 @@ def _place(span: Span) -> str:
     return f"{span.file}:{span.line}"
 
 
-def _module(name: str, module: nn.Module, places: _Places) -> Row:
+def _module(name: str, module: nn.Module, places: Places) -> Row:
     count = parameter_totals([module]).parameters
     return {"name": name, "type": type(module).__name__, "parameters": count, "place": places.module(name)}
 
@@ -114,7 +127,7 @@ def _tensor(tensor: torch.Tensor) -> Row:
     return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "count": tensor.numel()}
 
 
-def _parameters(model: nn.Module, places: _Places) -> Iterator[Row]:
+def _parameters(model: nn.Module, places: Places) -> Iterator[Row]:
     for name, parameter in model.named_parameters():
         yield {
             "name": name,
@@ -124,7 +137,7 @@ def _parameters(model: nn.Module, places: _Places) -> Iterator[Row]:
         }
 
 
-def _buffers(model: nn.Module, places: _Places) -> Iterator[Row]:
+def _buffers(model: nn.Module, places: Places) -> Iterator[Row]:
     modules = dict(model.named_modules())
     for name, buffer in model.named_buffers():
         owner, _, leaf = name.rpartition(".")
@@ -132,7 +145,7 @@ def _buffers(model: nn.Module, places: _Places) -> Iterator[Row]:
         yield {"name": name, **_tensor(buffer), "persistent": persistent, "place": places.state(name)}
 
 
-def _hooks(model: nn.Module) -> Iterator[Row]:
+def hook_rows(model: nn.Module) -> Iterator[Row]:
     """Every hook that a module or parameter has, those that Python code registered included.
 
     Left out is what confnet registers for itself, to keep ties and tensor hooks when parameters are replaced.
@@ -167,7 +180,7 @@ def _hook(module: str, kind: str, tensor: str, hook: Any) -> Row:
     return {"module": module, "kind": kind, "tensor": tensor, "name": "", "runs": runs, "place": ""}
 
 
-def _inits(model: nn.Module, places: _Places) -> Iterator[Row]:
+def _inits(model: nn.Module, places: Places) -> Iterator[Row]:
     for name, origin in init_report(model).items():
         if isinstance(origin, InitOrigin):
             yield {"name": name, "initializer": origin.initializer, "place": f"{origin.file}:{origin.line}"}

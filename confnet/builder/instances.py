@@ -20,7 +20,9 @@ from confnet.blueprint import Blueprint
 from confnet.builder.code import function_of, show_lines
 from confnet.builder.hooks import adopt, retie, ties_in_force
 from confnet.builder.meta import buffers_without_values, compute_again
+from confnet.builder.origins import ORIGINS
 from confnet.catalog.registry import lookup
+from confnet.display import shown
 from confnet.plan import Definition, RulePlan
 
 __all__ = ["BLUEPRINT", "blueprint_of", "class_of", "extend", "layer_class"]
@@ -118,6 +120,7 @@ def _make(
         "__reduce_ex__": _reduce,
         "__setstate__": _set_state,
         "_apply": _apply,
+        "_repr_html_": _repr_html,
         _IDENTITY: identity,
         **functions,
     }
@@ -135,6 +138,11 @@ def _reduce(self: nn.Module, protocol: int) -> tuple[Any, ...]:
 def _set_state(self: nn.Module, state: Any) -> None:
     _inherited(type(self), "__setstate__", _set_state)(self, state)
     adopt(self)
+
+
+def _repr_html(self: nn.Module) -> str | None:
+    """What a notebook shows of the root of a model; of a part of one it shows the text."""
+    return shown("model", self) if ORIGINS in self.__dict__ else None
 
 
 def _apply(self: nn.Module, fn: Callable[[Any], Any], recurse: bool = True) -> nn.Module:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import json
-import os
 import re
 import sys
-import tempfile
 import types
 import typing
 import warnings
@@ -25,8 +23,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import confnet.catalog
-from confnet.catalog import layers
 from confnet.catalog.layers import NOT_LAYERS, WITHHELD
+from confnet.whole_files import write_whole
 
 __all__ = [
     "CONTAINERS",
@@ -35,7 +33,6 @@ __all__ = [
     "make",
     "public_classes",
     "sample_arguments",
-    "synchronize",
     "text_of",
     "write",
 ]
@@ -285,24 +282,7 @@ def text_of(data: Mapping[str, Any]) -> str:
 
 def write(path: Path = DATA) -> None:
     """Write the data of the installed torch to `path`, all of it or nothing. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text_of(collect()))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def synchronize() -> bool:
-    """Make the catalog of this process that of the installed torch, if the shipped one is of another version;
-    tells whether it was."""
-    if layers.torch_version() == torch.__version__.split("+")[0]:
-        return False
-    layers.install(json.loads(text_of(collect())))
-    return True
+    write_whole(path, text_of(collect()))
 
 
 # --- layers -------------------------------------------------------------------------------------------------------

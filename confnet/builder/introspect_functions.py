@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import torch.nn.functional
 
 from confnet.catalog.function_groups import CORRECTED_FORMS, CORRECTED_RESULTS, GROUPS, MAY_SHARE, MUTATES
 from confnet.catalog.functions import DATA_FILE
+from confnet.whole_files import write_whole
 
 __all__ = ["describe", "main", "regenerate", "resolve", "schemas_of"]
 
@@ -209,32 +208,40 @@ def describe(namespace: str, name: str, group: str) -> dict[str, Any]:
     return entry
 
 
-def regenerate() -> str:
-    """The text of functions.json for the torch that is installed: one function per line, sorted."""
+def collect(*, lenient: bool = False) -> dict[str, Any]:
+    """The data of functions.json for the torch that is installed. Raises AttributeError for a name that it has not;
+    a `lenient` collection leaves that out."""
     entries: dict[str, dict[str, Any]] = {}
     fields: set[str] = set()
     for group in GROUPS:
         for namespace, name in group.names():
+            if lenient and not _is_there(namespace, name):
+                continue
             entries[f"{namespace}.{name}"] = describe(namespace, name, group.title)
             fields |= _fields(schemas_of(namespace, name))
-    lines = [f"{json.dumps(key)}: {json.dumps(entries[key])}" for key in sorted(entries)]
-    body = ",\n".join(lines)
-    release = json.dumps(torch.__version__.split("+")[0])
-    return f'{{"torch": {release},\n"fields": {json.dumps(sorted(fields))},\n"functions": {{\n{body}\n}}}}\n'
+    release = torch.__version__.split("+")[0]
+    return {"torch": release, "fields": sorted(fields), "functions": {key: entries[key] for key in sorted(entries)}}
+
+
+def _is_there(namespace: str, name: str) -> bool:
+    try:
+        resolve(namespace, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def regenerate() -> str:
+    """The text of functions.json for the torch that is installed: one function per line, sorted."""
+    data = collect()
+    body = ",\n".join(f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in data["functions"].items())
+    release, fields = json.dumps(data["torch"]), json.dumps(data["fields"])
+    return f'{{"torch": {release},\n"fields": {fields},\n"functions": {{\n{body}\n}}}}\n'
 
 
 def main(path: Path = DATA_FILE) -> None:
-    """Write the data file whole or not at all."""
-    text = regenerate()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    """Write the data file, all of it or nothing."""
+    write_whole(path, regenerate())
 
 
 if __name__ == "__main__":

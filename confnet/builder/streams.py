@@ -11,15 +11,16 @@ import hashlib
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Protocol
 
 import torch
 
-from confnet.builder.initializers import FromGlobal, Initializer
+from confnet.builder.initializers import BLOCK, FromGlobal, Initializer
 
-__all__ = ["PIECE", "InitializationError", "Job", "generator_for", "run_all"]
+__all__ = ["PIECE", "InitializationError", "Job", "copy_all", "generator_for", "run_all"]
 
 PIECE = 262_144
 """Elements that one stream draws: about a millisecond. Another size gives other values for the same seed."""
@@ -69,7 +70,7 @@ def run_all(jobs: Sequence[Job], threads: int | None = None, *, draw_on_cpu: boo
     real = [(index, job) for index, job in enumerate(jobs) if not job.tensor.is_meta]
     tasks = {index: _Task(job, draw_on_cpu) for index, job in real if not _is_small(job)}
     pooled = sorted((task for task in tasks.values() if not task.alone), key=lambda task: -task.size)
-    pieces = deque((task, number) for task in pooled for number in range(task.pieces))
+    pieces: deque[tuple[_Piecewise, int]] = deque((task, number) for task in pooled for number in range(task.pieces))
     generator = torch.Generator("cpu")
     failures: dict[int, Exception] = {}
     with torch.no_grad():
@@ -87,6 +88,45 @@ def run_all(jobs: Sequence[Job], threads: int | None = None, *, draw_on_cpu: boo
     failures |= {index: task.failure[1] for index, task in tasks.items() if task.failure is not None}
     if failures:
         raise InitializationError([(jobs[index], error) for index, error in sorted(failures.items())])
+
+
+def copy_all(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], threads: int | None = None) -> None:
+    """Copy the second tensor of each pair, of the same shape, into the first, on a number of `threads` (None: as many
+    as torch uses).
+
+    Torch shares each tensor out among its threads and waits for all of them, hundreds of times in a model: long waits
+    where another process has one of the cores.
+    """
+    pieces: deque[tuple[_Piecewise, int]] = deque()
+    with torch.no_grad():
+        for target, source in pairs:
+            plain = all(each.device.type == "cpu" and each.is_contiguous() for each in (target, source))
+            if not plain or target.shape != source.shape or target.numel() < _SMALL:
+                target.copy_(source)
+                continue
+            copy = _Copy(target.view(-1), source.view(-1))
+            pieces.extend((copy, number) for number in range(-(-target.numel() // PIECE)))
+        _spread(pieces, torch.get_num_threads() if threads is None else threads)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Copy:
+    """One flat tensor into another, a piece at a time, in blocks that torch copies on the thread that asks."""
+
+    target: torch.Tensor
+    source: torch.Tensor
+
+    def run(self, number: int, generator: torch.Generator) -> None:
+        piece = slice(number * PIECE, (number + 1) * PIECE)
+        blocks = zip(self.target[piece].split(BLOCK), self.source[piece].split(BLOCK), strict=True)
+        for target, source in blocks:
+            target.copy_(source)
+
+
+class _Piecewise(Protocol):
+    """What several threads can do a piece each of, with a generator of the CPU that nobody else uses meanwhile."""
+
+    def run(self, number: int, generator: torch.Generator) -> None: ...
 
 
 def _is_small(job: Job) -> bool:
@@ -185,8 +225,8 @@ class _Task:
         self.target = None
 
 
-def _spread(pieces: deque[tuple[_Task, int]], threads: int) -> None:
-    """Draw all pieces on a number of threads, of which the calling one is the first."""
+def _spread(pieces: deque[tuple[_Piecewise, int]], threads: int) -> None:
+    """Do all pieces on a number of threads, of which the calling one is the first."""
     stopped: list[BaseException] = []
     inference = torch.is_inference_mode_enabled()  # like no_grad, of the thread alone
 

@@ -86,8 +86,8 @@ def _key(
     """What tells a kind of layer from others; None where an argument is no plain value."""
     if not is_known(cls) or not all(map(_is_fixed, (*positional, *keywords.values()))):
         return None
-    init: object = cls.__init__
-    return cls, init, repr(positional), repr(keywords), dtype  # as a text, `1` and `True` are not equal
+    made_by: Any = cls  # another constructor, put into the class since, makes other layers
+    return cls, made_by.__init__, repr(positional), repr(keywords), dtype  # as a text, `1` and `True` are not equal
 
 
 def _is_lasting(cls: type, positional: Sequence[Any], keywords: Mapping[str, Any]) -> bool:

@@ -96,6 +96,8 @@ def _differing(one: str, other: str, place: Place) -> Diagnostic:
 
 def _names(found: Comparison) -> Iterator[Diagnostic]:
     """What is missing and what is unexpected; a name that was only changed is told once, with its repair."""
+    if found.loaded and not (found.missing or found.unexpected):
+        return
     missing, unexpected = dict.fromkeys(found.missing), dict.fromkeys(found.unexpected)
     rules = list(_rules(found))
     if rules:

@@ -23,8 +23,10 @@ from confnet.builder.filling import refused
 from confnet.builder.hooks import retie
 from confnet.builder.meta import buffers_without_values, compute_again
 from confnet.builder.origins import ORIGINS, WeightOrigin
+from confnet.builder.streams import copy_all
 from confnet.builder.weight_files import Checkpoint, Stored, WeightsLike, read_weights
 from confnet.builder.weight_problems import Comparison, Place, problems
+from confnet.builder.weight_slots import computed_of, loads_plainly, own_state, slots_of
 from confnet.catalog.arguments import bind
 from confnet.catalog.hooks import BUILTIN_HOOKS
 from confnet.diagnostics import ConfnetError, Diagnostic
@@ -178,7 +180,7 @@ class _Match:
 
     def __init__(self, built: Built, checkpoint: _Renamed, strict: bool) -> None:
         self.built, self.checkpoint, self.strict = built, checkpoint, strict
-        self.slots = list(_slots(built.module))
+        self.slots = list(slots_of(built.module))
         self.named: dict[int, list[str]] = {}  # the names of each tensor of the model
         for slot in self.slots:
             self.named.setdefault(id(slot.tensor), []).append(slot.name)
@@ -189,6 +191,36 @@ class _Match:
 
     def run(self) -> None:
         """Match, and load unless the model is on meta. Raises ConfnetError where the weights do not fit."""
+        if not self.plainly():
+            self.by_torch()
+        found = problems(self.comparison(), self.strict)
+        if found:
+            raise ConfnetError(found)
+
+    def plainly(self) -> bool:
+        """Match a model on meta by its names alone, where torch would do no more: every tensor has a value of its
+        shape, every key a place, and nobody has a hand in it. Otherwise nothing is matched yet."""
+        if not all(map(loads_plainly, self.built.module.modules())):
+            return False
+        entries = self.checkpoint.entries
+        found: dict[str, torch.Tensor] = {}
+        held: set[int] = set()
+        for slot in self.slots:
+            stored = entries.get(slot.name)
+            if not slot.tensor.is_meta or is_lazy(slot.tensor):
+                return False
+            if stored is not None:
+                if stored.tensor.shape != slot.tensor.shape:
+                    return False
+                found[slot.name] = stored.tensor
+                held.add(id(slot.tensor))
+        if len(found) != len(entries) or len(held) != len(self.named):
+            return False
+        self.found = found
+        return True
+
+    def by_torch(self) -> None:
+        """Match by one run of torch's `load_state_dict`."""
         module = self.built.module
         state: OrderedDict[str, Any] = OrderedDict((k, each.tensor) for k, each in self.checkpoint.entries.items())
         if self.checkpoint.metadata is not None:
@@ -206,13 +238,10 @@ class _Match:
         of = {slot.name: id(slot.tensor) for slot in self.slots}
         self.missing = tuple(dict.fromkeys(name for name in missing if of.get(name) not in held))
         self.unexpected = tuple(dict.fromkeys(unexpected))
-        found = problems(self.comparison(), self.strict)
-        if found:
-            raise ConfnetError(found)
 
     def watch(self, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         """What torch calls as the last hook before a module takes its own tensors from a state dict."""
-        for name, tensor in _own(module):
+        for name, tensor in own_state(module):
             value = state.get(prefix + name)
             if not isinstance(value, torch.Tensor):
                 continue
@@ -235,7 +264,7 @@ class _Match:
             misshapen=self.misshapen,
             tied={name: tuple(names) for names in self.named.values() for name in names},
             differing=tuple(self.differing()),
-            computed=frozenset(_computed(self.built.module)),
+            computed=frozenset(computed_of(self.built.module)),
             place=self.place,
         )
 
@@ -290,38 +319,6 @@ class _Match:
         return self.built
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slot:
-    """A place of a parameter or persistent buffer: its name in the state dict, and where it is kept."""
-
-    name: str
-    module: nn.Module
-    key: str
-    tensor: torch.Tensor
-
-
-def _slots(root: nn.Module) -> Iterator[_Slot]:
-    for path, module in root.named_modules(remove_duplicate=False):
-        for key, tensor in _own(module):
-            yield _Slot(f"{path}.{key}" if path else key, module, key, tensor)
-
-
-def _own(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """What a module itself has in the state dict."""
-    for name, parameter in module._parameters.items():
-        if parameter is not None:
-            yield name, parameter
-    for name, buffer in module._buffers.items():
-        if buffer is not None and name not in module._non_persistent_buffers_set:
-            yield name, buffer
-
-
-def _computed(root: nn.Module) -> Iterator[str]:
-    for path, module in root.named_modules(remove_duplicate=False):
-        for name in module._non_persistent_buffers_set:
-            yield f"{path}.{name}" if path else name
-
-
 def _fits(value: torch.Tensor, tensor: torch.Tensor) -> bool:
     """Whether torch loads one into the other: it takes one element for a scalar, as checkpoints of torch 0.3 have."""
     return value.shape == tensor.shape or (tensor.dim() == 0 and tuple(value.shape) == (1,))
@@ -365,6 +362,7 @@ def _materialise(root: nn.Module, match: _Match, device: torch.device) -> bool:
     False, where something is left without values; the model is of no use then.
     """
     made: dict[int, torch.Tensor] = {}
+    copies: list[tuple[torch.Tensor, torch.Tensor]] = []
     for slot in match.slots:
         old = slot.tensor
         if is_lazy(old):
@@ -372,9 +370,11 @@ def _materialise(root: nn.Module, match: _Match, device: torch.device) -> bool:
         if id(old) not in made:
             source = next(match.found[name] for name in match.named[id(old)] if name in match.found)
             # Not the mapped tensor itself: a file that is overwritten later would change the model, or end the process.
-            new = torch.empty(old.shape, dtype=old.dtype, device=device).copy_(source.reshape(old.shape))
+            new = torch.empty(old.shape, dtype=old.dtype, device=device)
+            copies.append((new, source.reshape(old.shape)))
             made[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-        setattr(slot.module, slot.key, made[id(old)])  # recurrent layers keep a list of their parameters by this
+        slot.put(made[id(old)])
+    copy_all(copies)
     for module in root.modules():
         computed = buffers_without_values(module)
         for name in computed:
@@ -388,13 +388,13 @@ def _materialise(root: nn.Module, match: _Match, device: torch.device) -> bool:
 
 def _without_values(module: nn.Module) -> bool:
     """Whether a module holds a tensor on meta, wherever it keeps it."""
-    values: list[Any] = [module.__dict__]
-    while values:
-        value = values.pop()
-        if isinstance(value, torch.Tensor) and value.is_meta:
-            return True
-        if isinstance(value, dict):
-            values += value.values()
-        elif isinstance(value, list | tuple):
-            values += value
+    waiting: list[Any] = [module.__dict__]
+    while waiting:
+        holder = waiting.pop()
+        for value in holder.values() if isinstance(holder, dict) else holder:
+            if isinstance(value, torch.Tensor):
+                if value.is_meta:
+                    return True
+            elif isinstance(value, dict | list | tuple) and value:
+                waiting.append(value)
     return False

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from confnet.catalog.types import DTYPES, MISMATCH, UNKNOWN_VALUE, TensorLiteral, Type, show
 from confnet.diagnostics import closest
 from confnet.plan import AUTO, DTypeName, LayerName, ModulePlan
+from confnet.records import dataclass
 
-__all__ = ["Argument", "Bound", "Callee", "Fault", "Problem", "Rule", "Takes", "bind", "value_problem"]
+__all__ = ["Argument", "Bound", "Callee", "Fault", "Problem", "Rule", "Takes", "bind", "bounds_text", "value_problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Argument:
     @property
     def takes_module(self) -> bool:
         """Whether a module may be given."""
-        return self.parsed.takes_module
+        return "module" in self.type and self.parsed.takes_module
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -109,12 +111,16 @@ class Callee:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `where` is the index of a positional argument, the name of a keyword, or None for the call."""
+    """One mistake. `where` is the index of a positional argument, the name of a keyword, or None for the call.
+
+    `meant` is what is to stand there instead of the name (of an unknown argument) or of the value, if that is certain.
+    """
 
     where: int | str | None
     code: str
     message: str
     help: str = ""
+    meant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,18 +246,18 @@ class _Binding:
 
     def _unknown(self, name: str, names: list[str]) -> str | None:
         if name in self.callee.withheld:
-            near, help = None, self.callee.withheld[name]
+            near, meant, help = None, None, self.callee.withheld[name]
         else:
             # A name that is not given yet is the likelier one to have been meant.
             free = [known for known in names if known not in self.keywords and known not in self.given]
-            near = closest(name, free) or closest(name, names)
+            near = meant = closest(name, free) or closest(name, names)
             takes = f"`{self.callee.name}` takes {_listing(names, 'and')}" if names else "it takes no arguments"
             help = f"did you mean `{near}`?" if near else takes
             module = next((a.name for a in self.callee.arguments if a.name in free and a.parsed.has("module")), None)
             if near is None and module is not None and name.lstrip("_")[:1].isupper():
                 near, help = module, f"a module is given by the argument's name: `{module}: {{{name}: ...}}`"
         message = f"`{self.callee.name}` has no argument `{name}`"
-        self.problems.append(Problem(name, "unknown-argument", message, help))
+        self.problems.append(Problem(name, "unknown-argument", message, help, meant))
         return near
 
     def _find_missing(self, explained: set[str]) -> None:
@@ -283,7 +289,7 @@ class _Binding:
             help = f"only `{own[0]}` of `{self.callee.name}` may be `auto`" if own else _AUTO_HELP
         elif isinstance(where, int):
             help = help or self._as_list()[1]
-        return Problem(problem.where, problem.code, problem.message, help)
+        return Problem(problem.where, problem.code, problem.message, help, problem.meant)
 
     def _apply_rules(self) -> None:
         values = {argument.name: argument.default for argument in self.callee.arguments if not argument.required}
@@ -319,7 +325,7 @@ def _converted(argument: Argument, value: object, owner: str, where: int | str |
     free = not argument.choices or converted is None or _has_unknown(converted)
     if not free and not any(_same(converted, choice) for choice in argument.choices):
         return converted, _wrong_choice(argument, value, owner, where)
-    words = _bounds(argument)
+    words = bounds_text(argument)
     if words and any(_outside(argument, number) for number in _numbers(converted)):
         message = f"`{argument.name}` of `{owner}` must be {words}, not `{show(value)}`"
         return converted, Problem(where, "invalid-value", message)
@@ -337,9 +343,12 @@ def _wrong_type(argument: Argument, value: object, owner: str, where: int | str 
     if isinstance(value, str) and argument.parsed.has("dtype"):
         near = closest(value.removeprefix("torch."), DTYPES)
         help = f"did you mean `{near}`?" if near else "write a dtype of torch by its name, as `float32`"
-        return Problem(where, "invalid-value", f"`{argument.name}` of `{owner}` takes {takes}, not `{value}`", help)
+        message = f"`{argument.name}` of `{owner}` takes {takes}, not `{value}`"
+        return Problem(where, "invalid-value", message, help, near)
     message = f"`{argument.name}` of `{owner}` takes {takes}, not {_describe(value)}"
-    return Problem(where, "invalid-type", message, _type_help(argument.parsed, value))
+    help = _type_help(argument.parsed, value)
+    written = re.fullmatch(r"write `(\w+)`", help) if isinstance(value, str | int | float) else None
+    return Problem(where, "invalid-type", message, help, written[1] if written else None)
 
 
 def _wrong_choice(argument: Argument, value: object, owner: str, where: int | str | None) -> Problem:
@@ -348,7 +357,7 @@ def _wrong_choice(argument: Argument, value: object, owner: str, where: int | st
         takes = argument.parsed.describe()
     near = closest(value, argument.texts) if isinstance(value, str) else None
     message = f"`{argument.name}` of `{owner}` takes {takes}, not {_describe(value)}"
-    return Problem(where, "invalid-value", message, f"did you mean `{near}`?" if near else "")
+    return Problem(where, "invalid-value", message, f"did you mean `{near}`?" if near else "", near)
 
 
 _BOOLEAN_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -420,7 +429,7 @@ def _outside(argument: Argument, number: float) -> bool:
     )
 
 
-def _bounds(argument: Argument) -> str:
+def bounds_text(argument: Argument) -> str:
     """The bounds in words: "between 0 and 1", "at least 1"; empty when there are none."""
     if argument.ge is not None and argument.le is not None and argument.gt is None and argument.lt is None:
         return f"between {_plain(argument.ge)} and {_plain(argument.le)}"

@@ -8,11 +8,11 @@ of zero features is legal. `tests/test_catalog.py` holds every entry against tor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
 from confnet.catalog.arguments import Fault, Rule
+from confnet.records import dataclass
 
 __all__ = ["BOUNDS", "RULES", "Bounds", "LayerRule", "bounds_of", "rules_of"]
 

@@ -5,17 +5,17 @@ functions.json is generated from the curated list in `confnet.catalog.function_g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
+from confnet.catalog import data
 from confnet.catalog.types import DTYPES as _DTYPE_NAMES
 from confnet.diagnostics import closest
 from confnet.language.kinds import DTYPE, FLAG, NUMBER, TENSOR, UNKNOWN, Kind, ListKind, Parameter, TupleKind
+from confnet.records import dataclass
 
 __all__ = [
     "DATA_FILE",
@@ -117,12 +117,13 @@ class Function:
 
 class ArgumentProblem(NamedTuple):
     """Why a call does not fit: `place` is the keyword or the position of the argument to underline, None for the
-    whole call."""
+    whole call; `meant` is the name that it was most likely to have."""
 
     code: str
     message: str
     help: str
     place: str | int | None
+    meant: str = ""
 
 
 _PREFIXES: Final = {"torch": "torch", "functional": "F", "tensor": "Tensor"}
@@ -259,14 +260,14 @@ def _too_many(function: Function, count: int) -> ArgumentProblem:
 
 def _unknown(function: Function, name: str, candidates: Sequence[str]) -> ArgumentProblem:
     message = f"`{function.label}` has no argument `{name}`"
-    help = _WITHHELD.get(name, "")
+    help, near = _WITHHELD.get(name, ""), None
     if help:
         message = f"`{name}` of `{function.label}` may not be given in code"
     else:
         near = closest(name, candidates)
         offered = [p.name for p in function.parameters or ()]
         help = f"did you mean `{near}`?" if near else f"it takes {_listed(offered) or 'no arguments'}"
-    return ArgumentProblem("unknown-argument", message, help, name)
+    return ArgumentProblem("unknown-argument", message, help, name, near or "")
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -276,10 +277,8 @@ def _listed(words: Sequence[str]) -> str:
 # --- reading the data -----------------------------------------------------------------------------------------------
 
 
-@cache
-def _data() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(DATA_FILE.read_text(encoding="utf-8"))
-    return data
+def _data() -> Mapping[str, Any]:
+    return data.read("functions")
 
 
 @cache

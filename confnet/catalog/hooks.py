@@ -7,11 +7,12 @@ https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from confnet.catalog.arguments import Argument, Rule
 from confnet.catalog.patterns import PATTERN, REPLACEMENT
+from confnet.records import dataclass
 
 __all__ = ["BUILTIN_HOOKS", "HOOK_ARGUMENTS", "HOOK_KINDS", "BuiltinHook", "HookKind"]
 
@@ -252,7 +253,7 @@ BUILTIN_HOOKS: Final[Mapping[str, BuiltinHook]] = {
         BuiltinHook(
             "rename_keys",
             ("state_dict_post", "load_state_dict_pre"),
-            (_PATTERN, _required("to", "str", "what takes the place of each match; `\\\\1` is the first group")),
+            (_PATTERN, _required("to", "str", "what takes the place of each match, with groups as `re.sub` has them")),
             "renames keys by a regular expression, as `re.sub`",
             rules=(PATTERN, REPLACEMENT),
         ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from confnet.catalog.arguments import Argument, Rule
 from confnet.catalog.constraints import rules_of
 from confnet.catalog.layers import arguments_of, shipped
+from confnet.records import dataclass
 
 __all__ = ["Initializer", "initializer", "initializer_names"]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final, Literal
 
+from confnet.catalog import data
 from confnet.catalog.arguments import Argument, Rule
 from confnet.catalog.constraints import bounds_of, rules_of
 from confnet.language.kinds import TENSOR, UNKNOWN, Parameter, Signature
+from confnet.records import dataclass
 
 __all__ = [
     "NOT_LAYERS",
@@ -116,22 +116,14 @@ _installed: Mapping[str, Any] | None = None
 
 
 def shipped() -> Mapping[str, Any]:
-    """The data of the package, as read: `torch`, `layers`, `initializers` and `parametrizations`."""
-    if _installed is not None:
-        return _installed
-    return _read()
+    """The data of the installed torch: its version under `torch`, `layers`, `initializers`, `parametrizations`."""
+    return _installed if _installed is not None else data.read("layers")
 
 
-@lru_cache(maxsize=1)
-def _read() -> Mapping[str, Any]:
-    data: dict[str, Any] = json.loads(files("confnet.catalog").joinpath("layers.json").read_text(encoding="utf-8"))
-    return data
-
-
-def install(data: Mapping[str, Any] | None) -> None:
-    """Use other data in this process, as introspection of another torch gives it; None goes back to the shipped."""
+def install(rows: Mapping[str, Any] | None) -> None:
+    """Use other data in this process; None goes back to those of the installed torch."""
     global _installed
-    _installed = data
+    _installed = rows
     torch_layers.cache_clear()
 
 
@@ -142,8 +134,31 @@ def torch_version() -> str:
 
 @lru_cache(maxsize=1)
 def torch_layers() -> Mapping[str, Layer]:
-    """Every layer of torch.nn by its name."""
-    return {name: _layer(name, row) for name, row in shipped()["layers"].items()}
+    """Every layer of torch.nn by its name, each made when it is first asked for."""
+    return _Layers(shipped()["layers"])
+
+
+class _Layers(Mapping[str, Layer]):
+    """Layers by name: a file names a few of them."""
+
+    def __init__(self, rows: Mapping[str, Any]) -> None:
+        self.rows = rows
+        self.made: dict[str, Layer] = {}
+
+    def __getitem__(self, name: str) -> Layer:
+        layer = self.made.get(name)
+        if layer is None:
+            layer = self.made[name] = _layer(name, self.rows[name])
+        return layer
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def arguments_of(owner: str, rows: list[dict[str, Any]]) -> tuple[Argument, ...]:

@@ -13,7 +13,7 @@ import importlib
 import keyword
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import Any, Final, TypeVar, overload
 
@@ -29,6 +29,7 @@ from confnet.catalog.signatures import (
     takes_any,
 )
 from confnet.language.kinds import Signature
+from confnet.records import dataclass
 
 __all__ = [
     "DEFAULT_REGISTRY",

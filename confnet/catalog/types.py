@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from confnet.plan import DTypeName, LayerName, ModulePlan
+from confnet.records import dataclass
 
 __all__ = ["DTYPES", "MISMATCH", "UNKNOWN_VALUE", "Member", "TensorLiteral", "Type", "Unknown", "show"]
 

@@ -269,16 +269,13 @@ def _attributes(parsed: ParsedCode) -> Iterable[str]:
     """The names that a body reads of anything but its own module."""
     if "." not in parsed.code.text:
         return ()
-    nodes = (node for statement in parsed.body for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+    nodes = (node for node in parsed.nodes if isinstance(node, ast.Attribute))
     return (node.attr for node in nodes if not (isinstance(node.value, ast.Name) and node.value.id == "self"))
 
 
 def _mentioned(parsed: ParsedCode, names: Iterable[str], own: str) -> set[str]:
     """The methods that a body names, as `encode` or `self.encode`."""
-    words = set()
-    for statement in parsed.body:
-        for node in ast.walk(statement):
-            words.add(getattr(node, "id", None) or getattr(node, "attr", None))
+    words = {getattr(node, "id", None) or getattr(node, "attr", None) for node in parsed.nodes}
     return {name for name in (*names, own) if name in words and name != "forward"}
 
 

@@ -80,6 +80,7 @@ class Links:
                 help=f"did you mean `{guess}`?"
                 if guess
                 else "the path starts at the module that holds the share's definition",
+                fix=guess,
             )
 
     def nearest(self, plan: ModulePlan, path: str) -> str | None:
@@ -119,6 +120,7 @@ class Links:
                 span,
                 plan.chain,
                 help=f"did you mean `{guess}`?" if guess else "",
+                fix=f"{guess}.{name}" if guess else None,
             )
             return
         layer = lookup(module.base)
@@ -133,7 +135,17 @@ class Links:
                 span,
                 plan.chain,
                 help=f"did you mean `{guess}`?" if guess else "",
+                fix=".".join(filter(None, [owner, guess])) if guess else None,
             )
 
-    def error(self, code: str, message: str, span: Span, chain: tuple[Note, ...], *, help: str = "") -> None:
-        self.found.add(code, message, span, notes=chain, help=help)
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        chain: tuple[Note, ...],
+        *,
+        help: str = "",
+        fix: str | None = None,
+    ) -> None:
+        self.found.add(code, message, span, notes=chain, help=help, fix=fix)

@@ -5,12 +5,11 @@ Importing this module loads click alone: `--help` answers at once, and each comm
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import json
-import os
-import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -18,16 +17,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 import confnet
-from confnet.cli.audit import audit
-from confnet.cli.build import build
+from confnet.cli.lazy import LazyGroup
 from confnet.cli.options import common_options, format_option
-from confnet.diagnostics import ConfnetError, Diagnostic, closest
+from confnet.cli.terminal import use_color
+from confnet.diagnostics import Diagnostic
 from confnet.files import STANDARD_INPUT, find_files
 from confnet.limits import DEFAULT_LIMITS
 from confnet.render import printable, render_github, render_json, render_sarif, render_text, summary
 
 if TYPE_CHECKING:
-    from confnet.builder.outline import Line, Totals
     from confnet.shapes import ShapeReport
 
 __all__ = ["commands", "main"]
@@ -42,6 +40,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 fine, 1 diagnostics, 2 usage, 3 a fault of confnet itself."""
+    # A command makes much and keeps it. Looking for garbage in it, at the end above all, is a sixth of the time.
+    gc.set_threshold(50_000, 20, 20)
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file may hold what the terminal's encoding does not: that is no reason to fail.
@@ -52,6 +53,8 @@ def main() -> NoReturn:
         commands(prog_name="confnet")
     except Exception:
         # Everything a user can do wrong is a diagnostic or a usage error, so this is neither.
+        import traceback
+
         traceback.print_exc()
         click.echo("\ninternal error in confnet: please report it with the text above", err=True)
         sys.exit(EXIT_INTERNAL)
@@ -61,7 +64,28 @@ def main() -> NoReturn:
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# Each command of its own file, imported when it is called.
+_LATER: Final = {
+    "audit": "confnet.cli.audit:audit",
+    "build": "confnet.cli.build:build",
+    "diff": "confnet.cli.diff:diff",
+    "explain": "confnet.cli.explain:explain",
+    "fmt": "confnet.cli.fmt:fmt",
+    "functions": "confnet.cli.catalog:functions",
+    "graph": "confnet.cli.graph:graph",
+    "hooks": "confnet.cli.catalog:hooks",
+    "initializers": "confnet.cli.catalog:initializers",
+    "layers": "confnet.cli.catalog:layers",
+    "lsp": "confnet.cli.lsp:lsp",
+    "new": "confnet.cli.new:new",
+    "parametrizations": "confnet.cli.catalog:parametrizations",
+    "resolve": "confnet.cli.resolve:resolve",
+    "schema": "confnet.cli.schema:schema",
+    "show": "confnet.cli.show:show",
+}
+
+
+@click.group(cls=LazyGroup, later=_LATER, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(confnet.__version__, prog_name="confnet")
 def commands() -> None:
     """YAML files in, real torch.nn.Modules out.
@@ -82,7 +106,11 @@ def commands() -> None:
     "--max-parameters", type=click.IntRange(min=0), metavar="N", help="Refuse a model with more than N parameters."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing for a file without diagnostics.")
-@click.option("--shapes/--no-shapes", default=None, help="Print the shape of every value; or do not check shapes.")
+@click.option(
+    "--shapes/--no-shapes",
+    default=None,
+    help="Print the shape of every value; or check only what needs no torch, in a moment.",
+)
 def validate(
     files: tuple[str, ...],
     settings: Mapping[str, Any],
@@ -111,6 +139,7 @@ def validate(
     names = _files(files, quiet)
     options: dict[str, Any] = {"variant": variant, "root": root, "args": settings, "shapes": shapes is not False}
     options["limits"] = Limits(parameters=max_parameters)
+    bare = shapes is False and max_parameters is None  # what torch alone can tell is left out, and the answer says so
     reports = {_shown(name): api.validate(_source(name), **options) for name in names}
     # A file included by several is reported once.
     found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
@@ -119,12 +148,15 @@ def validate(
     if form == "json" and shapes:
         said = {name: [_shape_data(shape) for shape in report.shapes] for name, report in reports.items()}
         click.echo(json.dumps({**json.loads(render_json(found, ok)), "shapes": said}))
+    elif form == "json" and bare:
+        click.echo(json.dumps({**json.loads(render_json(found, ok)), "torch": False}))
     elif form == "json":
         click.echo(render_json(found, ok))
     elif form == "sarif":
         click.echo(render_sarif(found, sources, _pages(found), confnet.__version__))
     else:
-        _print_report(found, sources, form, [name for name, report in reports.items() if report.ok and not quiet])
+        fine = [name for name, report in reports.items() if report.ok and not quiet]
+        _print_report(found, sources, form, fine, how=" (without torch)" if bare else "")
         if form == "text" and not quiet:
             for name, report in reports.items():
                 _print_shapes(name, report.shapes, whole=bool(shapes))
@@ -160,107 +192,7 @@ def _print_shapes(name: str, reports: tuple[ShapeReport, ...], *, whole: bool) -
             click.echo(f"{_INDENT}needs {printable(str(condition))}")
 
 
-def _part_options(command: _Command) -> _Command:
-    """The options of `show` that choose a table instead of the tree."""
-    for name, text in reversed(_PARTS.items()):
-        command = click.option(f"--{name}", "parts", flag_value=name, multiple=True, help=text)(command)
-    return command
-
-
-_PARTS: Final = {
-    "modules": "Every module, as named_modules() gives them.",
-    "children": "The root's own children, as named_children() gives them.",
-    "parameters": "Every parameter: shape, dtype, count, whether it is trained.",
-    "buffers": "Every buffer: shape, dtype, count, whether it is persistent.",
-    "hooks": "Every hook that is registered.",
-    "init": "What initialises each parameter, and the line that says so.",
-}
-
-
-@commands.command()
-@click.argument("file", metavar="FILE")
-@common_options
-@format_option("text", "json")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@_part_options
-def show(
-    file: str, settings: Mapping[str, Any], variant: str | None, root: str | None, form: str, parts: tuple[str, ...]
-) -> None:
-    """Print a file's module beside its parameter counts, or tables of what it holds.
-
-    The module is printed as torch prints it. It is built on the meta device: nothing is allocated. Each row of a
-    table ends with the place in the file that it came from. FILE may be - for the standard input.
-
-    \b
-    Examples:
-      confnet show examples/resnet.yaml --variant resnet50
-      confnet show examples/gpt2.yaml --parameters --buffers
-    """
-    from confnet import api
-
-    try:
-        found = api.inspect(_source(file), variant=variant, root=root, args=settings)
-    except ConfnetError as error:
-        if form == "json":
-            click.echo(render_json(error.diagnostics, ok=False))
-        else:
-            _print_report(error.diagnostics, error.sources, form, [])
-            click.echo(summary(error.diagnostics, 1))
-        sys.exit(EXIT_DIAGNOSTICS)
-    tables = {name: rows for name, rows in found.tables().items() if not parts or name in parts}
-    if form == "json":
-        click.echo(json.dumps({"ok": True, "diagnostics": [], "totals": _totals_data(found.totals), **tables}))
-    elif parts:
-        for number, (name, rows) in enumerate(tables.items()):
-            click.echo(("\n" if number else "") + f"{name}: {len(rows)}")
-            _print_rows(rows)
-    else:
-        _print_outline(found.outline, found.totals)
-
-
-@commands.command()
-@click.argument("code", required=False)
-def explain(code: str | None) -> None:
-    """Print the page about a diagnostic's CODE, with an example and its repair; without CODE, list all of them.
-
-    \b
-    Example:
-      confnet explain unknown-argument
-    """
-    from confnet.explain import codes, page
-
-    if code is None:
-        _print_codes()
-        return
-    pasted = re.fullmatch(r"\w*\[(.*?)\]:?", code.strip())  # `error[unknown-layer]`, as a report shows it
-    wanted = (pasted[1] if pasted else code.strip()).lower()
-    if wanted not in codes():
-        near = closest(wanted, codes())
-        remedy = f"did you mean '{near}'?" if near else "'confnet explain' lists the codes"
-        raise click.BadParameter(f"there is no code '{printable(code)}'; {remedy}", param_hint="CODE")
-    text = page(wanted).strip()
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markdown import Markdown
-
-        Console(no_color=not _use_color()).print(Markdown(text))
-    else:
-        click.echo(text)
-
-
-def _print_codes() -> None:
-    from confnet.explain import codes, summary
-
-    width = max(map(len, codes()))
-    for code in codes():
-        click.echo(f"{code:<{width}}  {summary(code)}")
-
-
 # --- files ----------------------------------------------------------------------------------------------------------
-
-
-commands.add_command(audit)
-commands.add_command(build)
 
 
 def _files(arguments: tuple[str, ...], quiet: bool) -> tuple[str, ...]:
@@ -296,105 +228,20 @@ class _StandardInput(io.StringIO):
 # --- printing -------------------------------------------------------------------------------------------------------
 
 
-def _use_color() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def _print_report(
-    diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], form: str, fine: Sequence[str]
+    diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], form: str, fine: Sequence[str], how: str = ""
 ) -> None:
-    """The diagnostics, then the files without errors."""
+    """The diagnostics, then the files without errors and `how` they were checked."""
     if diagnostics and form == "github":
         click.echo(render_github(diagnostics))
     elif diagnostics:
-        click.echo(render_text(diagnostics, sources, color=_use_color()))
+        click.echo(render_text(diagnostics, sources, color=use_color()))
         click.echo()
     for name in fine:
-        click.echo(f"{printable(name)}: ok")
+        click.echo(f"{printable(name)}: ok{how}")
 
 
 def _pages(diagnostics: Sequence[Diagnostic]) -> dict[str, str]:
     from confnet.explain import codes, page
 
     return {code: page(code) for code in {diagnostic.code for diagnostic in diagnostics} & set(codes())}
-
-
-def _totals_data(totals: Totals) -> dict[str, int]:
-    return {"total": totals.parameters, "trainable": totals.trainable, "frozen": totals.frozen, "lazy": totals.lazy}
-
-
-def _print_outline(lines: tuple[Line, ...], totals: Totals) -> None:
-    """A column of counts, then the tree: the counts stay in sight however narrow the terminal is."""
-    counts = [_count(line.totals) for line in lines]
-    if sys.stdout.isatty():
-        _print_table(lines, counts)
-    else:  # one line for each line, however long, for `grep` and `diff`
-        width = max(map(len, counts))
-        text = "\n".join(
-            f"{count:>{width}}  {_INDENT * line.depth}{printable(line.text)}"
-            for line, count in zip(lines, counts, strict=True)
-        )
-        click.echo(text)
-    click.echo(f"\n{_totals_text(totals)}")
-
-
-def _print_rows(rows: tuple[Mapping[str, Any], ...]) -> None:
-    """Rows of a table in columns; on a terminal with a header, piped as plain lines."""
-    if not rows:
-        return
-    names = list(rows[0])
-    cells = [[_cell(row[name]) for name in names] for row in rows]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in names:
-            table.add_column(
-                name,
-                justify="right" if name == "count" else "left",
-                overflow="fold",
-                style="dim" if name == "place" else "",
-            )
-        for row in cells:
-            table.add_row(*row)
-        Console(highlight=False, markup=False).print(table)
-        return
-    widths = [max(len(row[i]) for row in [names, *cells]) for i in range(len(names))]
-    for row in [names, *cells]:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "?" if value is None else printable(str(value))
-
-
-def _print_table(lines: tuple[Line, ...], counts: list[str]) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("module", overflow="fold")
-    for line, count in zip(lines, counts, strict=True):
-        # Padding, not spaces: a line that is too long goes on below its own beginning.
-        text = Text(printable(line.text), style="" if line.totals else "dim")
-        table.add_row(Text(count, style="cyan"), Padding(text, (0, 0, 0, len(_INDENT) * line.depth)))
-    Console(highlight=False).print(table)
-
-
-def _count(totals: Totals | None) -> str:
-    if totals is None or not (totals.parameters or totals.lazy):
-        return ""
-    return f"{totals.parameters:,}" + (" + lazy" if totals.lazy else "")
-
-
-def _totals_text(totals: Totals) -> str:
-    text = f"{totals.parameters:,} parameters: {totals.trainable:,} trainable, {totals.frozen:,} frozen"
-    return f"{text}; {totals.lazy} not sized before the first forward" if totals.lazy else text

@@ -13,12 +13,12 @@ import click
 from confnet.diagnostics import ConfnetError
 from confnet.render import printable
 
-__all__ = ["common_options", "format_option", "plugin_option"]
+__all__ = ["common_options", "format_option", "plugin_option", "read_settings"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _settings(context: click.Context, parameter: click.Parameter, items: tuple[str, ...]) -> dict[str, Any]:
+def read_settings(context: click.Context, parameter: click.Parameter, items: tuple[str, ...]) -> dict[str, Any]:
     """The values of `--set name=value`, which are YAML."""
     settings: dict[str, Any] = {}
     for item in items:
@@ -62,6 +62,7 @@ def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[st
             except Exception as error:
                 traceback.print_exc()  # the plugin's author needs it
                 raise click.BadParameter(f"importing {name!r} raised {type(error).__name__}, see above") from error
+    context.meta["confnet.plugins"] = names  # for a command that hands them on
     return names
 
 
@@ -87,7 +88,7 @@ def common_options(command: _Command) -> _Command:
                 "settings",
                 metavar="NAME=VALUE",
                 multiple=True,
-                callback=_settings,
+                callback=read_settings,
                 help="Set an arg of the document; VALUE is YAML: 10, [3, 4, 6, 3], SiLU, {LeakyReLU: 0.1}. Repeatable.",
             ),
             click.option("--variant", metavar="NAME", help="Start from this variant of the document."),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from confnet.diagnostics import closest
 from confnet.language.kinds import Parameter
+from confnet.records import dataclass
 
 __all__ = ["Bound", "Problem", "bind", "listing"]
 
@@ -20,6 +21,7 @@ class Problem:
     code: str
     message: str
     help: str = ""
+    meant: str = ""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,8 @@ def _bind_keywords(
             near = closest(name, known - set(bound.arguments))
             meant |= {near} if near else set()
             help = f"did you mean `{near}`?" if near else ""
-            bound.problems.append(Problem(keyword, "unknown-argument", f"`{label}` has no argument `{name}`", help))
+            message = f"`{label}` has no argument `{name}`"
+            bound.problems.append(Problem(keyword, "unknown-argument", message, help, near or ""))
     return meant
 
 

@@ -122,7 +122,8 @@ class Calls(BuiltinCalls):
             elif problem.place is not None:
                 place = keywords[problem.place]
             code = "wrong-argument-count" if problem.code == "too-many-arguments" else problem.code
-            self.report(place, code, problem.message, problem.help)
+            help = self.suggested(str(problem.place), problem.meant) if problem.meant else problem.help
+            self.report(place, code, problem.message, help)
 
     def _signed_call(
         self, node: ast.Call, signature: Signature, label: str, skip: int = 0, of_module: bool = False
@@ -139,7 +140,9 @@ class Calls(BuiltinCalls):
         )
         for problem in bound.problems:
             if not (of_module and self.dead):  # in the instances that come here, another module may stand there
-                self.report(problem.node, problem.code, problem.message, problem.help)
+                written = problem.node.arg or "" if isinstance(problem.node, ast.keyword) else ""
+                help = self.suggested(written, problem.meant) if problem.meant else problem.help
+                self.report(problem.node, problem.code, problem.message, help)
         values = self.argument_values(node, skip)
         for name in signature.changes:
             argument = bound.arguments.get(name)
@@ -195,7 +198,7 @@ class Calls(BuiltinCalls):
             if path.startswith(space):
                 key: Literal["torch", "functional"] = "torch" if space == "torch." else "functional"
                 near = self.suggestion(path.removeprefix(space), allowed_names(key))
-                return near.replace("`", f"`{space}", 1) if near else REGISTER
+                return self.suggested(*self.meant[near], prefix=space) if near else REGISTER
         return "`math` has `sqrt`, `log`, `exp`, `pi` and `inf` here" if path.startswith("math.") else REGISTER
 
     def _changed_arguments(self, node: ast.Call, function: Function, values: dict[int, Value]) -> list[Value]:

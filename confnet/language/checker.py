@@ -34,7 +34,7 @@ class Checker(Calls):
 
     def __init__(self, parsed: ParsedCode, scope: Scope) -> None:
         super().__init__(parsed, scope)
-        self.body = parsed.body
+        self.body, self.nodes = parsed.body, parsed.nodes
         self.open_loops: list[Loop] = []
         self.faulty: set[ast.Expr] = set()
         self.heads: dict[ast.For, Environment] = {}
@@ -66,7 +66,7 @@ class Checker(Calls):
     # --- at the end --------------------------------------------------------------------------------
 
     def _returns(self) -> None:
-        if not self.scope.must_return or any(isinstance(node, ast.Return) for node in _statements(self.body)):
+        if not self.scope.must_return or any(isinstance(node, ast.Return) for node in self.nodes):
             return
         last = self.body[-1]
         if isinstance(last, ast.Expr):
@@ -368,11 +368,6 @@ class Checker(Calls):
             self.report(
                 node, "unused-expression", "the value of this expression is not used", "assign it, or leave it out"
             )
-
-
-def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
-    for statement in body:
-        yield from (node for node in ast.walk(statement) if isinstance(node, ast.stmt))
 
 
 def _assigned_name(node: ast.stmt) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from confnet.diagnostics import Span
+from confnet.records import dataclass
 
 __all__ = ["Code"]
 

@@ -9,12 +9,12 @@ import dis
 import keyword
 import warnings
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from types import CodeType, FunctionType
 
 from confnet.language.code import Code
 from confnet.language.names import BUILTINS, NAMESPACES, attribute_name, local_names, target_names
 from confnet.language.scope import ParsedCode
+from confnet.records import dataclass
 
 __all__ = ["CompiledFunction", "Names", "compile_function", "make_function"]
 

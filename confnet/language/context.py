@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from confnet.diagnostics import Collector, Severity, Span, closest
+from confnet.diagnostics import Collector, Fix, Severity, Span, closest
 from confnet.language.code import Code
 from confnet.language.kinds import FLAG, NONE, UNKNOWN, Kind, ModuleKind
 from confnet.language.names import BUILTINS, NAMESPACES, assigned_attributes, local_names
@@ -72,8 +72,10 @@ class Context:
         self.statement_call: ast.expr | None = None
         self.in_place: dict[int, bool] = {}
         self.returned: list[Value] = []
-        self.refused_attributes = assigned_attributes(parsed.body)
+        self.refused_attributes = assigned_attributes(parsed.nodes)
         self.suggestions: dict[tuple[str, ...], str] = {}
+        self.meant: dict[str, tuple[str, str]] = {}
+        """The word that each suggestion is for, and the one that it suggests."""
 
     def _input(self, name: str) -> Value:
         kind = self.scope.inputs[name]
@@ -91,7 +93,19 @@ class Context:
         nothing about other instances."""
         if self.dead and (code in QUIET_IN_DEAD_CODE or severity != "error"):
             return
-        self.collector.add(code, message, self.span(node), help=help, severity=severity, label=label)
+        fix = self._fix(node, *self.meant[help]) if help in self.meant else None
+        self.collector.add(code, message, self.span(node), help=help, severity=severity, label=label, fix=fix)
+
+    def _fix(self, node: ast.AST, word: str, near: str) -> Fix | None:
+        """The edit that writes `near` for the word that a name or attribute ends in, or a keyword begins with."""
+        span = self.span(node)
+        if span.line != span.end_line:
+            return None
+        if isinstance(node, ast.keyword) and node.arg == word:
+            return Fix(replace(span, end_column=span.column + len(word)), near)
+        if isinstance(node, ast.Name | ast.Attribute) and f".{ast.unparse(node)}".endswith(f".{word}"):
+            return Fix(replace(span, column=span.end_column - len(word)), near)
+        return None
 
     def span(self, node: ast.AST) -> Span:
         """The place of a node in the file."""
@@ -179,8 +193,14 @@ class Context:
             if len(self.suggestions) >= MAX_SUGGESTIONS:
                 return ""
             near = closest(word, key[1:])
-            self.suggestions[key] = f"did you mean `{near}`?" if near and near != word else ""
+            self.suggestions[key] = self.suggested(word, near) if near and near != word else ""
         return self.suggestions[key]
+
+    def suggested(self, word: str, near: str, prefix: str = "") -> str:
+        """The help that tells to write `near` for a word, both behind a prefix."""
+        help = f"did you mean `{prefix}{near}`?"
+        self.meant[help] = word, near
+        return help
 
     # --- values ------------------------------------------------------------------------------------
 

@@ -11,13 +11,22 @@ __all__ = ["LanguageError", "lowered", "syntax_error"]
 class LanguageError(Exception):
     """One mistake in an expression or in code, at a place of its text.
 
-    Lines count from 1, columns from 0 and in characters; the end column is exclusive.
+    Lines count from 1, columns from 0 and in characters; the end column is exclusive. `meant` is the text that mends it
+    if it takes the place of what stands there.
     """
 
     def __init__(
-        self, code: str, message: str, line: int, column: int, end_line: int, end_column: int, help: str = ""
+        self,
+        code: str,
+        message: str,
+        line: int,
+        column: int,
+        end_line: int,
+        end_column: int,
+        help: str = "",
+        meant: str | None = None,
     ) -> None:
-        super().__init__(code, message, line, column, end_line, end_column, help)
+        super().__init__(code, message, line, column, end_line, end_column, help, meant)
         self.code = code
         self.message = message
         self.line = line
@@ -25,16 +34,17 @@ class LanguageError(Exception):
         self.end_line = end_line
         self.end_column = end_column
         self.help = help
+        self.meant = meant
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}: {self.code}: {self.message}"
 
     @classmethod
-    def at(cls, node: ast.AST, code: str, message: str, help: str = "") -> LanguageError:
+    def at(cls, node: ast.AST, code: str, message: str, help: str = "", meant: str | None = None) -> LanguageError:
         """The error at the place of a node of a tree that `parse` returned."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         end_line, end_column = getattr(node, "end_lineno", line), getattr(node, "end_col_offset", column)
-        return cls(code, message, line, column, end_line, end_column, help)
+        return cls(code, message, line, column, end_line, end_column, help, meant)
 
     def shifted(self, line: int, column: int) -> LanguageError:
         """The same error in a longer text, where the text that it speaks of begins at `line`, `column`."""
@@ -46,6 +56,7 @@ class LanguageError(Exception):
             self.end_line + line - 1,
             self.end_column + (column if self.end_line == 1 else 0),
             self.help,
+            self.meant,
         )
 
 

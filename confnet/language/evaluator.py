@@ -136,7 +136,7 @@ class Evaluator:
         help = f"did you mean `{near}`?" if near else ""
         if not near and self.names:
             help = "known here: " + ", ".join(f"`{known}`" for known in list(self.names)[:12])
-        raise LanguageError.at(node, "undefined-name", f"`{name}` is not defined", help)
+        raise LanguageError.at(node, "undefined-name", f"`{name}` is not defined", help, near)
 
     def _unary(self, op: ast.unaryop, value: object) -> object:
         if isinstance(op, ast.Not):

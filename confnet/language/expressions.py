@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from confnet.diagnostics import closest
 from confnet.language.arithmetic import FUNCTIONS, MAX_TEXT, as_text
 from confnet.language.evaluator import Evaluator
 from confnet.language.grammar import LanguageError, closing_bracket, parse
+from confnet.records import dataclass
 
 __all__ = ["FUNCTIONS", "Expression", "Template", "evaluate_expression"]
 
@@ -231,7 +231,7 @@ def _check_words(tree: ast.expr) -> None:
 def _unknown_function(node: ast.expr, name: str) -> LanguageError:
     near = closest(name, FUNCTIONS)
     help = f"did you mean `{near}`?" if near else "an expression may call " + ", ".join(f"`{n}`" for n in FUNCTIONS)
-    return LanguageError.at(node, "unknown-function", f"`{name}` is not a function of expressions", help)
+    return LanguageError.at(node, "unknown-function", f"`{name}` is not a function of expressions", help, near)
 
 
 def _free_names(node: ast.AST, bound: frozenset[str]) -> Iterator[str]:

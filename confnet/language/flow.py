@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from confnet.language.context import STEP_OF_COPIES, Environment
 from confnet.language.values import join
+from confnet.records import dataclass
 
 __all__ = ["Loop", "merge"]
 

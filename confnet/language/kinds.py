@@ -7,8 +7,10 @@ the kinds are what keeps it from being stored, passed or asked for anything else
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from confnet.records import dataclass
 
 __all__ = [
     "DICT",

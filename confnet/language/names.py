@@ -197,12 +197,11 @@ def local_names(body: Iterable[ast.stmt]) -> frozenset[str]:
     return frozenset(found)
 
 
-def assigned_attributes(body: Iterable[ast.stmt]) -> frozenset[str]:
-    """The attributes of `self` that a body would assign, which it may not."""
+def assigned_attributes(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """The attributes of `self` that code of these nodes would assign, which it may not."""
     return frozenset(
         node.attr
-        for statement in body
-        for node in ast.walk(statement)
+        for node in nodes
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
         if isinstance(node.value, ast.Name) and node.value.id == "self"
     )

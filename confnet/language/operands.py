@@ -130,7 +130,12 @@ class Operands(Items):
     def undefined(self, node: ast.AST, name: str) -> None:
         """Report a name that means nothing here."""
         spaces = _namespaces_of(name)
-        help = f"did you mean {spaces}?" if spaces else self.suggestion(name, self.nameable(hasattr(builtins, name)))
+        if not spaces:
+            help = self.suggestion(name, self.nameable(hasattr(builtins, name)))
+        elif " or " in spaces:
+            help = f"did you mean {spaces}?"
+        else:
+            help = self.suggested(name, spaces.strip("`"))
         self.report(node, "undefined-name", f"`{name}` is not defined", help)
 
     # --- attributes --------------------------------------------------------------------------------

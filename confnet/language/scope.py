@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 
 from confnet.diagnostics import Diagnostic
 from confnet.language.code import Code
 from confnet.language.kinds import Kind, Signature
+from confnet.records import dataclass
 
 __all__ = ["CheckResult", "ParsedCode", "Scope"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ParsedCode:
     """Code as statements. `diagnostics` tells why there are none: the grammar refused the text."""
 
@@ -25,6 +27,11 @@ class ParsedCode:
     def ok(self) -> bool:
         """Whether the text is code of the language."""
         return not self.diagnostics
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of the statements: one body is checked for many instances."""
+        return tuple(node for statement in self.body for node in ast.walk(statement))
 
 
 @dataclass(frozen=True, slots=True)

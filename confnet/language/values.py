@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from confnet.catalog.types import UNKNOWN_VALUE
@@ -30,6 +30,7 @@ from confnet.language.kinds import (
     UnionKind,
 )
 from confnet.plan import DTypeName, LayerName
+from confnet.records import dataclass
 
 __all__ = [
     "BROKEN",

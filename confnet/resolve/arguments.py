@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from confnet.catalog.arguments import Argument, Bound, Callee, Takes, bind
 from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Span
-from confnet.plan import BROKEN, CONTAINERS, LayerName, ModulePlan, Share
+from confnet.plan import BROKEN, CONTAINERS, LayerName, ModulePlan, Origin, Share
 from confnet.resolve.places import Place, Reports, TooLarge
 from confnet.source import Mapping, Node, Scalar, plain
 from confnet.spec import read_module
@@ -33,8 +34,8 @@ _PLAIN = (bool, int, float, str, type(None))
 class Arguments(Reports):
     """Binds what a file writes to what is called, `most` calls in all: a repeat may ask for any number of them."""
 
-    def __init__(self, values: Values, modules: Modules, most: int) -> None:
-        self.values, self.modules, self.most = values, modules, most
+    def __init__(self, values: Values, modules: Modules, most: int, record: bool = False) -> None:
+        self.values, self.modules, self.most, self.record = values, modules, most, record
         self.found = values.found
         self.count = 0
         self.results: dict[tuple[object, ...], Bound] = {}
@@ -56,6 +57,20 @@ class Arguments(Reports):
         if result.problems:
             return None, {}
         return tuple(result.positional), dict(result.keywords)
+
+    def origins(
+        self, callee: Takes, given: Written, place: Place, values: AnyMapping[str, object]
+    ) -> dict[str, Origin]:
+        """Where the arguments of a call come from, by name, if that is recorded."""
+        if not self.record:
+            return {}
+        found = {}
+        for slot, node, argument in given.slots(callee):
+            name = argument.name if argument is not None else str(slot)
+            kind = "call" if not given.literal else "set" if node.span.file.startswith("<args") else "variant"
+            names = Names() if given.literal else place.names
+            found[name] = names.origin(kind, node, values.get(name, UNKNOWN_VALUE))
+        return found
 
     def result(
         self, callee: Takes, positional: list[object], keywords: dict[str, object], given: Written, place: Place
@@ -126,7 +141,10 @@ class Arguments(Reports):
     def arguments(
         self, label: str, args: tuple[ArgSpec, ...], given: Written, caller: Place, inner: Place
     ) -> tuple[Names, dict[str, object]]:
-        """Bind a call's arguments to the args of a definition or document; defaults may use earlier args."""
+        """Bind a call's arguments to the args of a definition or document; defaults may use earlier args.
+
+        The names have the origins of the args, where they are recorded.
+        """
         known = (label, id(args))
         if known not in self.callees:
             self.callees[known] = (args, Callee(label, tuple(declared(arg) for arg in args)))
@@ -138,13 +156,16 @@ class Arguments(Reports):
             return inner.names.with_names(own), own
         own.update(zip((arg.name for arg in args), positional, strict=False))
         own.update(keywords)
+        origins = self.origins(callee, given, caller, own)
         names = inner.names
         ordered: dict[str, object] = {}
         for arg, argument in zip(args, callee.arguments, strict=True):
             if arg.name not in own:
                 own[arg.name] = self.default(label, arg, argument, replace(inner, names=names))
+                if self.record and arg.default is not None:
+                    origins[arg.name] = names.origin("default", arg.default, own[arg.name])
             ordered[arg.name] = own[arg.name]
-            names = names.with_names({arg.name: own[arg.name]})
+            names = names.with_names({arg.name: own[arg.name]}, {n: o for n, o in origins.items() if n == arg.name})
         return names, ordered
 
     def default(self, label: str, arg: ArgSpec, argument: Argument, place: Place) -> object:
@@ -158,7 +179,9 @@ class Arguments(Reports):
 
     def constants(self, let: tuple[LetSpec, ...], names: Names) -> Names:
         for constant in let:
-            names = names.with_names({constant.name: self.values.value(constant.value, names)})
+            value = self.values.value(constant.value, names)
+            origins = {constant.name: names.origin("let", constant.value, value)} if self.record else None
+            names = names.with_names({constant.name: value}, origins)
         return names
 
     def requirements(self, require: tuple[RequireSpec, ...], names: Names) -> bool:

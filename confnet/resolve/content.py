@@ -34,9 +34,14 @@ class Content(Reports):
     """Expands `children` and the items of containers; `counted` bounds what a repeat may ask for."""
 
     def __init__(
-        self, values: Values, modules: Modules, limit: int, counted: Callable[[Span, Place, int], None]
+        self,
+        values: Values,
+        modules: Modules,
+        limit: int,
+        counted: Callable[[Span, Place, int], None],
+        record: bool = False,
     ) -> None:
-        self.values, self.modules, self.limit, self.counted = values, modules, limit, counted
+        self.values, self.modules, self.limit, self.counted, self.record = values, modules, limit, counted, record
         self.steps_taken = 0  # a repeat within a repeat multiplies, also where its steps make no module
 
     def children(self, body: BodySpec, place: Place) -> tuple[dict[str, ModulePlan | Share | None], dict[str, Span]]:
@@ -98,7 +103,7 @@ class Content(Reports):
             )
             steps = steps[:1]
         made: list[Held] = []
-        for step in steps:
+        for index, step in enumerate(steps):
             self.steps_taken += 1
             if self.steps_taken > self.limit:
                 message = f"the repeats of the file take more than {self.limit:,} steps"
@@ -108,8 +113,11 @@ class Content(Reports):
                 self.counted(repeat.count.span, place, total_size(plan for _, plan, _ in made))
             else:
                 names = {repeat.variable.text: step} if repeat.variable is not None else {}
-                made = list(self.step(repeat, pattern, place.with_names(names)))
-            yield from made
+                origins = None
+                if self.record:
+                    origins = dict.fromkeys(names, place.names.origin("repeat", repeat.count, step))
+                made = list(self.step(repeat, pattern, place.with_names(names, origins)))
+            yield from made if not self.record else (_numbered(held, index, repeat, step, place) for held in made)
 
     def step(self, repeat: RepeatSpec, pattern: Scalar | None, inner: Place) -> Iterable[Held]:
         """The modules of one step of a repeat."""
@@ -196,3 +204,14 @@ class Content(Reports):
                 elif what == "method" or self.attribute(name.text, name.span, place, f"a {what}"):
                     taken[name.text] = what
         return found
+
+
+def _numbered(held: Held, index: int, repeat: RepeatSpec, step: object, place: Place) -> Held:
+    """A module that knows which step of a repeat it is."""
+    name, plan, span = held
+    if not isinstance(plan, ModulePlan):
+        return held
+    variable = f", `{repeat.variable.text}` is {step}" if repeat.variable is not None else ""
+    found = place.names.origin("repeat", repeat.count, index)
+    text = f"step {index} of `repeat: {found.text}`{variable}"
+    return name, replace(plan, steps=(*plan.steps, replace(found, text=text))), span

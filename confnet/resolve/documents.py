@@ -26,19 +26,23 @@ def resolve(
     variant: str | None = None,
     root: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    record: bool = False,
 ) -> Plan:
-    """The plan of a spec under `args` (a mapping node), a variant and a root. Mistakes go to `found`."""
-    return _Documents(spec, found, limits).plan(args, variant, root)
+    """The plan of a spec under `args` (a mapping node), a variant and a root. Mistakes go to `found`.
+
+    With `record` it tells of each argument where it comes from, and each module has a plan of its own.
+    """
+    return _Documents(spec, found, limits, record).plan(args, variant, root)
 
 
 class _Documents:
     """Resolves the root of a spec; `scopes` holds what each file sees, made once."""
 
-    def __init__(self, spec: Spec, found: Collector, limits: Limits) -> None:
+    def __init__(self, spec: Spec, found: Collector, limits: Limits, record: bool) -> None:
         self.spec, self.found = spec, found
         documents = [unit.document for unit in spec.units()]
         own_scope = {id(d.root) for d in documents} | {id(m.module) for d in documents for m in d.modules}
-        self.modules = Modules(own_scope, found, limits)
+        self.modules = Modules(own_scope, found, limits, record)
         self.scopes: dict[int, Scope] = {}
 
     def plan(self, args: Mapping | None, variant: str | None, root: str | None) -> Plan:
@@ -151,7 +155,10 @@ class _Documents:
             return BROKEN, values
         module = self.modules.module(document.root, Place(scope, scope.names))
         if self.modules.classes.made.get((id(document.root), module.base)) is module.definition:
-            module = self.modules.owned(module, [arg.name for arg in document.args], values)
+            module = self.modules.owned(module, [arg.name for arg in document.args], values, given)
+            if self.modules.record and module is not BROKEN:
+                origins = {arg.name: scope.names.origins.get(arg.name) for arg in document.args}
+                module = replace(module, origins={name: origin for name, origin in origins.items() if origin})
         return module, values
 
     def named_root(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from confnet.calls import Written, report_unknown_layer
 from confnet.catalog.arguments import Takes
@@ -12,7 +12,8 @@ from confnet.catalog.registry import lookup
 from confnet.catalog.types import UNKNOWN_VALUE
 from confnet.diagnostics import Collector, Note, Span
 from confnet.limits import Limits
-from confnet.plan import AUTO, BROKEN, InitPlan, LayerName, Method, ModulePlan, Share, total_size
+from confnet.plan import AUTO, BROKEN, InitPlan, LayerName, Method, ModulePlan, Origin, Share, total_size
+from confnet.records import dataclass
 from confnet.resolve.arguments import Arguments
 from confnet.resolve.classes import Classes
 from confnet.resolve.content import Content
@@ -21,7 +22,7 @@ from confnet.resolve.places import NO_BODY, Place, Reports, Scope, TooLarge
 from confnet.resolve.state import State, sources_first
 from confnet.rules import RuleReader
 from confnet.source import Mapping, Node, Scalar, Sequence
-from confnet.spec.models import DefinitionSpec, LayerSpec, MethodSpec, ModifiersSpec, ModuleSpec
+from confnet.spec.models import ArgSpec, DefinitionSpec, LayerSpec, MethodSpec, ModifiersSpec, ModuleSpec
 from confnet.spec.words import is_layer_key
 from confnet.values import Names, Values, is_plain
 
@@ -37,12 +38,12 @@ class Modules(Reports):
     `own_scope` holds the ids of the modules whose constants are settled before: of documents and definitions.
     """
 
-    def __init__(self, own_scope: set[int], found: Collector, limits: Limits) -> None:
-        self.own_scope, self.found, self.limits = own_scope, found, limits
+    def __init__(self, own_scope: set[int], found: Collector, limits: Limits, record: bool = False) -> None:
+        self.own_scope, self.found, self.limits, self.record = own_scope, found, limits, record
         self.values = Values(found)
-        self.arguments = Arguments(self.values, self, limits.steps // 32)
+        self.arguments = Arguments(self.values, self, limits.steps // (1 if record else 32), record)
         self.state = State(self.arguments)
-        self.content = Content(self.values, self, limits.modules, self.counted)
+        self.content = Content(self.values, self, limits.modules, self.counted, record)
         self.classes = Classes(self.content)
         self.contracts = Contracts(self.state)
         self.resolved: dict[tuple[object, ...], ModulePlan] = {}
@@ -176,7 +177,7 @@ class Modules(Reports):
     def called(self, name: object, layer: LayerSpec, place: Place) -> ModulePlan:
         """The plan of a call as the file writes it, made once where nothing in it depends on the place."""
         known = self.static.get(id(layer))
-        if known is not None and known[2] is place.names.chain:
+        if known is not None and known[2] is place.names.chain and not self.record:
             self.counted(layer.span, place, known[1].size - 1)
             return known[1]
         plan = self.call(name, Written.read(layer.arguments, layer.span), place, layer.name)
@@ -206,7 +207,8 @@ class Modules(Reports):
         self.has_auto = self.has_auto or AUTO in positional or AUTO in keywords.values()
         size = _own_size(text, positional, keywords)
         self.counted(key.span, place, size - 1)
-        return ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain, size=size)
+        plan = ModulePlan(text, key.span, positional=positional, keywords=keywords, chain=place.names.chain, size=size)
+        return replace(plan, origins=self.arguments.origins(layer, given, place, {})) if self.record else plan
 
     # --- definitions ----------------------------------------------------------------------------------------------
 
@@ -228,13 +230,13 @@ class Modules(Reports):
         if key is not None:
             note = Note(f"in `{definition.name}`, instantiated", given.span)
             chain = chain if note in chain else (note, *chain)  # a recursion passes the same place many times
-        inner = Place(scope, Names(scope.names.table, chain), place.depth + 1)
+        inner = Place(scope, Names(scope.names.table, chain, scope.names.origins), place.depth + 1)
         errors = len(self.found.found)
         names, own = self.arguments.arguments(definition.name, body.args, given, place, inner)
         if any(value is UNKNOWN_VALUE for value in own.values()) and len(self.found.found) > errors:
             return BROKEN
         identity = (id(definition), *((name, _freeze(value, self.kept)) for name, value in own.items()))
-        if identity in self.resolved:
+        if identity in self.resolved and not self.record:
             plan = self.resolved[identity]
             self.counted(given.span, place, max(plan.size - 1, 0))
             return plan
@@ -242,16 +244,20 @@ class Modules(Reports):
         if not self.arguments.requirements(body.require, names):
             self.resolved[identity] = BROKEN
             return BROKEN
-        plan = self.owned(self.module(definition.module, replace(inner, names=names)), [a.name for a in body.args], own)
+        made = self.module(definition.module, replace(inner, names=names))
+        plan = self.owned(made, [arg.name for arg in body.args], own, given)
+        if self.record and plan is not BROKEN:
+            plan = replace(plan, origins=_of_args(body.args, names))
         self.resolved[identity] = plan
         return plan
 
-    def owned(self, plan: ModulePlan, args: Iterable[str], values: AnyMapping[str, object]) -> ModulePlan:
+    def owned(self, plan: ModulePlan, args: list[str], values: AnyMapping[str, object], given: Written) -> ModulePlan:
         """The plan with the args of its definition among its constants: an instance can be asked for them."""
         if plan is BROKEN or plan.definition is None:
             return plan
         own = {name: values[name] for name in args if is_plain(values.get(name, UNKNOWN_VALUE))}
-        return replace(plan, constants={**plan.constants, **own}, own_args=tuple(own))
+        names = (*args[: len(given.positional)], *given.keywords)
+        return replace(plan, constants={**plan.constants, **own}, own_args=tuple(own), given=names)
 
     # --- composites and containers --------------------------------------------------------------------------------
 
@@ -314,6 +320,11 @@ class PlacedTools:
 
     def methods(self, specs: Iterable[MethodSpec]) -> dict[str, Method]:
         return self.classes.methods(specs, self.place)
+
+
+def _of_args(args: Iterable[ArgSpec], names: Names) -> dict[str, Origin]:
+    """The origins of the args of a definition."""
+    return {arg.name: names.origins[arg.name] for arg in args if arg.name in names.origins}
 
 
 def _is_static(arguments: Node | None) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from confnet.diagnostics import Span
 from confnet.loading import Unit
+from confnet.plan import Origin
+from confnet.records import dataclass
 from confnet.spec.models import BodySpec, DefinitionSpec
 from confnet.values import Names, Values
 
@@ -33,9 +35,9 @@ class Place:
     names: Names
     depth: int = 0
 
-    def with_names(self, own: Mapping[str, object]) -> Place:
+    def with_names(self, own: Mapping[str, object], origins: Mapping[str, Origin] | None = None) -> Place:
         """The same place with further names."""
-        return Place(self.scope, self.names.with_names(own), self.depth) if own else self
+        return Place(self.scope, self.names.with_names(own, origins), self.depth) if own else self
 
 
 class Reports:
@@ -43,9 +45,11 @@ class Reports:
 
     values: Values
 
-    def error(self, code: str, message: str, span: Span | None, place: Place, *, help: str = "") -> None:
-        """Report a mistake, with the chain of places that led here."""
-        self.values.error(code, message, span, place.names, help=help)
+    def error(
+        self, code: str, message: str, span: Span | None, place: Place, *, help: str = "", fix: str | None = None
+    ) -> None:
+        """Report a mistake, with the chain of places that led here; `fix` takes the place of what stands at `span`."""
+        self.values.error(code, message, span, place.names, help=help, fix=fix)
 
 
 class TooLarge(Exception):

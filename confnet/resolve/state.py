@@ -92,7 +92,8 @@ class State(Reports):
                 if guess
                 else "the initialisers are those of `torch.nn.init`, and registered ones"
             )
-            self.error("unknown-initializer", f"there is no initialiser `{key.text}`", key.span, place, help=help)
+            message = f"there is no initialiser `{key.text}`"
+            self.error("unknown-initializer", message, key.span, place, help=help, fix=guess)
             return None
         if shape is not None and not known.takes_shape(shape):
             wanted = (

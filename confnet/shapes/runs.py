@@ -31,7 +31,7 @@ from confnet.shapes.operands import OperandError, dtype_name, tensors_in
 from confnet.shapes.recorder import Recorder, description, fresh, is_new, key_of, storages_of
 from confnet.shapes.steps import Places, Step, culprit
 
-__all__ = ["Failure", "Outcome", "Runner", "Value"]
+__all__ = ["Failure", "Outcome", "Runner", "Value", "quiet", "undisturbed"]
 
 # These hooks only look: without values there is nothing to see, and what they keep or print would be an effect.
 _LOOKING = frozenset({"capture", "check_finite", "log_stats", "print_shape", "time"})
@@ -126,7 +126,7 @@ class Runner:
         self.memory.made(len(self.places.names))
         self.alike = self.memory.likeness.of(self.places.names, built.places)
         for module in self.places.names:
-            _quiet(module)
+            quiet(module)
             self.watch(module)
 
     def run(self, case: Case, point: Point, *, training: bool = True, trace: bool = False) -> Outcome:
@@ -144,7 +144,7 @@ class Runner:
             self.switch(training)
         arguments: dict[str, Any] = {}
         try:
-            with _undisturbed():
+            with undisturbed():
                 arguments = case.arguments(point)
                 for contract in case.tensors():
                     _bound(recorder, contract, arguments[contract.name])
@@ -318,14 +318,15 @@ def _shortened(module: nn.RNNBase, forward: Callable[..., Any], *args: Any, **kw
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Run what belongs to others without a trace: no output, no warnings, no random numbers drawn."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         yield
 
 
-def _quiet(module: nn.Module) -> None:
+def quiet(module: nn.Module) -> None:
+    """Switch off the hooks of a module that only look at values."""
     for table in (module._forward_hooks, module._forward_pre_hooks):
         for registered in table.values():
             hook = getattr(registered, "hook", registered)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 from confnet.diagnostics import Span
+from confnet.records import dataclass
 
 __all__ = ["Mapping", "Node", "Plain", "Scalar", "Sequence", "Source", "plain"]
 

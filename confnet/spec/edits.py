@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from confnet.plan import CONTAINERS
+from confnet.records import dataclass
 from confnet.source import Mapping, Node, Scalar, Sequence
 
 __all__ = [
@@ -31,7 +32,7 @@ Step = str | int
 # --- edits as data ----------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass()
 class Edit:
     """What becomes of one module: `node` is what stands there then (None or null: nothing), where it `replaces`."""
 
@@ -47,7 +48,7 @@ class Edit:
         return self.replaces and (self.node is None or is_null(self.node))
 
 
-@dataclass
+@dataclass()
 class Edits:
     """Edits by their steps, as a tree."""
 

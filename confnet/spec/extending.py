@@ -103,7 +103,7 @@ class _Extension(Forms):
             guess = self.found.closest(key.text, _KEYS)
             help = f"did you mean `{guess}`?" if guess else "change what the base says with `edit`, path by path"
             message = f"`{key.text}` is not a key of a document that extends another"
-            self.error("unknown-key", message, key.span, help)
+            self.error("unknown-key", message, key.span, help, fix=guess)
 
     def merged(self, before: Node | None, node: Node, value: Callable[[Node, Node], Node]) -> Node:
         """The entries of both by name: those of the base in their order and place, then what is new."""
@@ -214,8 +214,9 @@ class _Extension(Forms):
         included = not done and head[:1].isupper() and "include" in self.base.index
         if included and whole is None:
             help = "a definition of a file that the base includes is replaced under `modules:`"
+        fix = None if whole is None else f"{done}{whole}"
         notes = [Note("in the base", holder.span if done else self.first_key(self.base))]
-        self.error("unknown-edit", f"{where} has no child `{rest if done else path.text}`", path.span, help, notes)
+        self.error("unknown-edit", f"{where} has no child `{rest if done else path.text}`", path.span, help, notes, fix)
 
     def around(self, path: Scalar, change: Node, in_list: bool) -> Edit | None:
         """What an edit says: a module in the place of another, or what to put before and after it."""

@@ -123,14 +123,14 @@ class Forms:
             guess = (
                 _SYNONYMS.get(key.text) if _SYNONYMS.get(key.text) in allowed else self.found.closest(key.text, pool)
             )
-            help = f"did you mean `{guess}`?" if guess else ""
+            help, fix = f"did you mean `{guess}`?" if guess else "", guess
             if node.flow and " " in key.text:
-                help = "quote the value before it: inside `{ }` YAML ends an unquoted one at a comma"
+                help, fix = "quote the value before it: inside `{ }` YAML ends an unquoted one at a comma", None
             elif key.text in arguments:
-                help = f"an argument of `{arguments_of}` is indented below it"
+                help, fix = f"an argument of `{arguments_of}` is indented below it", None
             elif not guess and not listed:  # a long list is told once
                 help, listed = f"the keys are {', '.join(f'`{name}`' for name in allowed)}", True
-            self.error("unknown-key", f"`{key.text}` is not a key of {what}", key.span, help)
+            self.error("unknown-key", f"`{key.text}` is not a key of {what}", key.span, help, fix=fix)
 
     def else_needs_when(self, node: Mapping) -> None:
         if "else" in node.index and "when" not in node.index:
@@ -148,5 +148,13 @@ class Forms:
     def first_key(self, node: Mapping) -> Span:
         return node.entries[0][0].span if node.entries else node.span
 
-    def error(self, code: str, message: str, span: Span | None, help: str = "", notes: Iterable[Note] = ()) -> None:
-        self.found.add(code, message, span, help=help, notes=notes)
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span | None,
+        help: str = "",
+        notes: Iterable[Note] = (),
+        fix: str | None = None,
+    ) -> None:
+        self.found.add(code, message, span, help=help, notes=notes, fix=fix)

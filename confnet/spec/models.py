@@ -3,14 +3,15 @@
 The models say which keys stand where and what form each value has. Values stay nodes of the source, so that every
 later stage knows their place; whatever depends on `$` values is evaluated by `confnet.resolve`. The recursion over
 modules is `confnet.spec.reader`'s: one model per kind of node, never a union for Pydantic to guess at.
+
+Annotations are evaluated as they stand, which is faster than when Pydantic does it; only a name that is defined
+further down is quoted.
 """
 
-from __future__ import annotations
+from typing import Annotated, Any, Literal, TypeVar
 
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
 
 from confnet.diagnostics import Span
 from confnet.source import Mapping, Node, Scalar, Sequence
@@ -42,6 +43,17 @@ __all__ = [
 ]
 
 
+class _IsInstance:
+    """What the reader has made already is not looked into again, and costs no schema of its own."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(source)
+
+
+_T = TypeVar("_T")
+Made = Annotated[_T, _IsInstance()]
+
+
 class Part(BaseModel):
     """A frozen piece of a specification; `span` is the place of its key, or of itself where it has none."""
 
@@ -52,9 +64,10 @@ class Part(BaseModel):
         arbitrary_types_allowed=True,
         validate_by_name=True,
         validate_by_alias=True,
+        defer_build=True,  # a model costs its schema when the first of its kind is read
     )
 
-    span: Span
+    span: Made[Span]
 
 
 # --- the forms of values ------------------------------------------------------------------------------------------
@@ -202,8 +215,8 @@ class LetSpec(Part):
 class RequireSpec(Part):
     """A condition that the args must meet, and what its user reads if they do not."""
 
-    condition: Scalar
-    message: Scalar
+    condition: Made[Scalar]
+    message: Made[Scalar]
 
 
 class InputSpec(Part):
@@ -212,7 +225,7 @@ class InputSpec(Part):
     name: str
     shape: Shape = Field(
         default=None,
-        description="the sizes of the tensor: numbers, expressions over args, and names such as `B` for sizes that are open",
+        description="its sizes: numbers, expressions over args, and names such as `B` for sizes that are open",
     )
     dtype: Single = Field(default=None, description="its dtype: `float32`, `int64`")
     low: Number = Field(default=None, description="for integers: the least value")
@@ -238,17 +251,17 @@ class ContractSpec(Part):
 class LayerSpec(Part):
     """A layer key with what stands under it. `items` are set for the containers, whose content is modules."""
 
-    name: Scalar
+    name: Made[Scalar]
     arguments: Anything
-    items: tuple[ItemSpec, ...] | None = None
+    items: tuple[Made["ItemSpec"], ...] | None = None
 
 
 class ItemSpec(Part):
     """One entry of a container or of `children`: a module under a name (None in a list), or a repeat."""
 
-    name: Scalar | None
-    module: ModuleSpec | None = None
-    repeat: RepeatSpec | None = None
+    name: Made[Scalar] | None
+    module: Made["ModuleSpec"] | None = None
+    repeat: Made["RepeatSpec"] | None = None
 
 
 class RepeatSpec(Part):
@@ -256,8 +269,8 @@ class RepeatSpec(Part):
 
     count: Count = Field(alias="repeat", description="how many times: a number, or a list of values")
     variable: Text = Field(alias="as", default=None, description="the name of the step's index, or of its value")
-    module: ModuleSpec | None = Field(default=None, description="the module of each step")
-    children: tuple[ItemSpec, ...] | None = Field(
+    module: Made["ModuleSpec"] | None = Field(default=None, description="the module of each step")
+    children: tuple[Made[ItemSpec], ...] | None = Field(
         default=None, description="the modules of each step, where there are several"
     )
     when: Single = Field(default=None, description="leaves the whole repeat out where it is false")
@@ -266,7 +279,7 @@ class RepeatSpec(Part):
 class ParameterSpec(Part):
     """A parameter of a composite; `body` is None for one that is registered as None."""
 
-    name: Scalar
+    name: Made[Scalar]
     shape: Shape = Field(description="its sizes: numbers, or expressions over args")
     dtype: Single = Field(default=None, description="its dtype: `float32`, `bfloat16`")
     init: Anything = Field(
@@ -274,7 +287,7 @@ class ParameterSpec(Part):
     )
     requires_grad: Flag = Field(default=None, description="`false` freezes it")
     when: Single = Field(default=None, description="leaves it out where it is false")
-    otherwise: ParameterSpec | None = Field(
+    otherwise: Made["ParameterSpec"] | None = Field(
         alias="else", default=None, description="the parameter to have instead where `when` is false"
     )
 
@@ -282,14 +295,14 @@ class ParameterSpec(Part):
 class BufferSpec(Part):
     """A buffer of a composite: by `value` (a number, a list, code) or by `shape` and `fill`."""
 
-    name: Scalar
+    name: Made[Scalar]
     value: Anything = Field(default=None, description="what it holds: a number, a list of numbers, or code")
     shape: Shape = Field(default=None, description="its sizes, for a buffer that is one number everywhere")
     fill: Fill = Field(default=None, description="the number that it holds everywhere; 0 by default")
     dtype: Single = Field(default=None, description="its dtype: `float32`, `int64`")
     persistent: Flag = Field(default=None, description="`false` keeps it out of the state dict")
     when: Single = Field(default=None, description="leaves it out where it is false")
-    otherwise: BufferSpec | None = Field(
+    otherwise: Made["BufferSpec"] | None = Field(
         alias="else", default=None, description="the buffer to have instead where `when` is false"
     )
 
@@ -297,7 +310,7 @@ class BufferSpec(Part):
 class TieSpec(Part):
     """`name` takes the Parameter at `to`."""
 
-    name: Scalar
+    name: Made[Scalar]
     to: Text = Field(description="the dotted name of the parameter that this one is")
     when: Single = Field(default=None, description="leaves them apart where it is false")
 
@@ -305,10 +318,10 @@ class TieSpec(Part):
 class MethodSpec(Part):
     """A further method of a definition."""
 
-    name: Scalar
+    name: Made[Scalar]
     forward: CodeText = Field(description="the code of the method")
-    inputs: tuple[InputSpec, ...] | None = Field(default=None, description="what it takes; `x` by default")
-    outputs: tuple[ContractSpec, ...] | None = Field(default=None, description="what it returns")
+    inputs: tuple[Made[InputSpec], ...] | None = Field(default=None, description="what it takes; `x` by default")
+    outputs: tuple[Made[ContractSpec], ...] | None = Field(default=None, description="what it returns")
 
 
 class SelectorSpec(Part):
@@ -319,34 +332,34 @@ class SelectorSpec(Part):
     )
     name: Anything = Field(
         default=None,
-        description="dotted names: a name, a glob or a list, relative to the module that holds the rule; `*` is one segment, `**` any number",
+        description="dotted names from the module that holds the rule: a name, a glob (`*`, `**`) or a list",
     )
-    exclude: SelectorSpec | None = Field(alias="not", default=None, description="modules to leave out")
+    exclude: Made["SelectorSpec"] | None = Field(alias="not", default=None, description="modules to leave out")
 
 
 class ParametrizeSpec(Part):
     """A parametrization of one parameter by one of `torch.nn.utils.parametrizations`."""
 
-    parameter: Scalar
+    parameter: Made[Scalar]
     call: Anything
 
 
 class RuleSpec(Part):
     """One item of `apply`."""
 
-    where: SelectorSpec | None = Field(
+    where: Made[SelectorSpec] | None = Field(
         default=None, description="which modules; without it, every submodule and the module itself"
     )
     init: Anything = Field(default=None, description="initialisers by the name of the parameter")
-    parametrize: tuple[ParametrizeSpec, ...] | None = Field(
+    parametrize: tuple[Made[ParametrizeSpec], ...] | None = Field(
         default=None, description="parametrizations by the name of the parameter"
     )
     requires_grad: Flag = Field(default=None, description="`false` freezes the parameters of each module")
     extra_repr: Text = Field(default=None, description="what the `repr` of each module shows in brackets")
-    set: Mapping | None = Field(
+    set: Made[Mapping] | None = Field(
         default=None, description="attributes to set after construction, such as `p` of `Dropout`"
     )
-    methods: tuple[MethodSpec, ...] | None = Field(default=None, description="further methods of each module")
+    methods: tuple[Made[MethodSpec], ...] | None = Field(default=None, description="further methods of each module")
     dtype: Single = Field(default=None, description="converts each module to this dtype")
     call: Anything = Field(default=None, description="a function that the caller registered with `confnet.applies`")
     when: Single = Field(default=None, description="leaves the rule out where it is false")
@@ -356,7 +369,7 @@ class HookSpec(Part):
     """One item of `hooks`."""
 
     kind: Text = Field(description="which of torch's hooks it is")
-    where: SelectorSpec | None = Field(
+    where: Made[SelectorSpec] | None = Field(
         default=None, description="which modules; without it, the module that holds the hook"
     )
     call: Anything = Field(
@@ -379,48 +392,50 @@ class ModifiersSpec(Part):
     """What may stand beside a layer key or in a composite body: a rule about that module alone, `when` and `else`."""
 
     when: Single = Field(default=None, description="leaves the module out where it is false")
-    otherwise: ModuleSpec | None = Field(
+    otherwise: Made["ModuleSpec"] | None = Field(
         alias="else", default=None, description="the module to have instead where `when` is false"
     )
     init: Anything = Field(default=None, description="initialisers by the name of the parameter")
-    parametrize: tuple[ParametrizeSpec, ...] | None = Field(
+    parametrize: tuple[Made[ParametrizeSpec], ...] | None = Field(
         default=None, description="functions of `torch.nn.utils.parametrizations` by the name of the parameter"
     )
     requires_grad: Flag = Field(default=None, description="`false` freezes its parameters")
     extra_repr: Text = Field(default=None, description="what its `repr` shows in brackets")
-    apply: tuple[RuleSpec, ...] | None = Field(default=None, description="rules over its submodules")
-    hooks: tuple[HookSpec, ...] | None = Field(default=None, description="torch's hooks on it and on its submodules")
+    apply: tuple[Made[RuleSpec], ...] | None = Field(default=None, description="rules over its submodules")
+    hooks: tuple[Made[HookSpec], ...] | None = Field(
+        default=None, description="torch's hooks on it and on its submodules"
+    )
 
 
 class BodySpec(Part):
     """What a composite, definition or document says of itself, beside its layer key or instead of one."""
 
     description: Text = Field(default=None, description="text for readers")
-    args: tuple[ArgSpec, ...] = Field(default=(), description="what a caller may set")
-    let: tuple[LetSpec, ...] = Field(default=(), description="constants, computed in order")
-    require: tuple[RequireSpec, ...] = Field(
+    args: tuple[Made[ArgSpec], ...] = Field(default=(), description="what a caller may set")
+    let: tuple[Made[LetSpec], ...] = Field(default=(), description="constants, computed in order")
+    require: tuple[Made[RequireSpec], ...] = Field(
         default=(), description="conditions that the args must meet, each with the message for whoever breaks it"
     )
-    inputs: tuple[InputSpec, ...] | None = Field(
+    inputs: tuple[Made[InputSpec], ...] | None = Field(
         default=None, description="what `forward` takes: names, or shapes by name"
     )
-    outputs: tuple[ContractSpec, ...] | None = Field(
+    outputs: tuple[Made[ContractSpec], ...] | None = Field(
         default=None, description="what `forward` returns: names, or shapes by name"
     )
-    children: tuple[ItemSpec, ...] | None = Field(
+    children: tuple[Made[ItemSpec], ...] | None = Field(
         default=None, description="submodules by name, in the order in which they are registered"
     )
-    parameters: tuple[ParameterSpec | Scalar, ...] | None = Field(
+    parameters: tuple[Made[ParameterSpec] | Made[Scalar], ...] | None = Field(
         default=None, description="parameters of the module's own, by name"
     )
-    buffers: tuple[BufferSpec | Scalar, ...] | None = Field(
+    buffers: tuple[Made[BufferSpec] | Made[Scalar], ...] | None = Field(
         default=None, description="buffers of the module's own, by name"
     )
     forward: CodeText = Field(
         default=None, description="the code of `forward`: a subset of Python over children, parameters and args"
     )
-    methods: tuple[MethodSpec, ...] = Field(default=(), description="further methods of the class")
-    tie: tuple[TieSpec, ...] = Field(
+    methods: tuple[Made[MethodSpec], ...] = Field(default=(), description="further methods of the class")
+    tie: tuple[Made[TieSpec], ...] = Field(
         default=(), description="parameters that are one: the first takes the second's place"
     )
 
@@ -432,20 +447,20 @@ class ModuleSpec(Part):
     """
 
     label: str
-    layer: LayerSpec | None = None
-    body: BodySpec | None = None
-    share: Scalar | None = Field(
+    layer: Made[LayerSpec] | None = None
+    body: Made[BodySpec] | None = None
+    share: Made[Scalar] | None = Field(
         default=None, description="the dotted path of a module that stands here under a second name"
     )
-    reference: Scalar | None = None
-    modifiers: ModifiersSpec | None = None
+    reference: Made[Scalar] | None = None
+    modifiers: Made[ModifiersSpec] | None = None
 
 
 class DefinitionSpec(Part):
     """A named module with arguments."""
 
     name: str
-    module: ModuleSpec
+    module: Made[ModuleSpec]
 
 
 # --- documents ----------------------------------------------------------------------------------------------------
@@ -454,14 +469,14 @@ class DefinitionSpec(Part):
 class IncludeSpec(Part):
     """A file whose definitions this document may use, as written."""
 
-    path: Scalar
+    path: Made[Scalar]
 
 
 class VariantSpec(Part):
     """A named set of args."""
 
     name: str
-    args: Mapping
+    args: Made[Mapping]
 
 
 class Document(Part):
@@ -470,16 +485,14 @@ class Document(Part):
     file: str
     name: str = Field(description="the class name of the module; by default the file's name in CamelCase")
     description: Text = Field(default=None, description="text for readers")
-    include: tuple[IncludeSpec, ...] = Field(default=(), description="other files whose definitions this one uses")
-    variants: tuple[VariantSpec, ...] = Field(default=(), description="named sets of args")
-    modules: tuple[DefinitionSpec, ...] = Field(
+    include: tuple[Made[IncludeSpec], ...] = Field(
+        default=(), description="other files whose definitions this one uses"
+    )
+    variants: tuple[Made[VariantSpec], ...] = Field(default=(), description="named sets of args")
+    modules: tuple[Made[DefinitionSpec], ...] = Field(
         default=(), description="definitions: modules with args, used by name like layers"
     )
-    args: tuple[ArgSpec, ...] = ()
-    let: tuple[LetSpec, ...] = ()
-    require: tuple[RequireSpec, ...] = ()
-    root: ModuleSpec | None = None
-
-
-for _model in (LayerSpec, ItemSpec, RepeatSpec, ModifiersSpec, ModuleSpec, BodySpec, SelectorSpec):
-    _model.model_rebuild()
+    args: tuple[Made[ArgSpec], ...] = ()
+    let: tuple[Made[LetSpec], ...] = ()
+    require: tuple[Made[RequireSpec], ...] = ()
+    root: Made[ModuleSpec] | None = None

@@ -52,6 +52,7 @@ class ModuleReader(PartReader):
                 f"did you mean `{guess}`?"
                 if guess
                 else "name a layer such as `ReLU`, or write a mapping with a layer key",
+                fix=guess,
             )
             return None
         layer = LayerSpec(span=node.span, name=node, arguments=None, items=() if text in CONTAINERS else None)
@@ -81,6 +82,7 @@ class ModuleReader(PartReader):
             f"did you mean `{guess}`?"
             if guess
             else "write a layer key such as `Linear:`, or a composite body (`children:`, `forward:`)",
+            fix=guess,
         )
 
     def share(self, node: Mapping, label: str) -> ModuleSpec | None:

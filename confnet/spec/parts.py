@@ -53,6 +53,7 @@ class PartReader(Forms):
                 f"`{node.text or 'null'}` is not a type of argument",
                 node.span,
                 f"did you mean `{guess}`?" if guess else f"{default}; the types are {', '.join(ARG_TYPES)}",
+                fix=_plain_type(guess),
             )
             return None
         return ArgSpec(span=key.span, name=key.text, default=node, has_default=True)
@@ -72,7 +73,8 @@ class PartReader(Forms):
         if kind is not None and (not isinstance(kind, Scalar) or kind.text not in ARG_TYPES):
             guess = type_meant(kind.text) if isinstance(kind, Scalar) else None
             help = f"did you mean `{guess}`?" if guess else f"the types are {', '.join(ARG_TYPES)}"
-            self.error("unknown-type", f"{describe(kind)} is not a type of argument", kind.span, help)
+            message = f"{describe(kind)} is not a type of argument"
+            self.error("unknown-type", message, kind.span, help, fix=_plain_type(guess))
             return None
         default = node.get("default")
         if kind is None and isinstance(default, Scalar) and default.value is None:
@@ -118,7 +120,7 @@ class PartReader(Forms):
         return self.ordered(self.named(node, self.input))
 
     def input_name(self, node: Node) -> InputSpec | None:
-        if not isinstance(node, Scalar):
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
             self.error("invalid-type", f"an input is a name, not {describe(node)}", node.span)
             return None
         return InputSpec(span=node.span, name=node.text) if self.identifier(node, "an input") else None
@@ -182,8 +184,14 @@ class PartReader(Forms):
 
     def outputs(self, node: Node) -> tuple[ContractSpec, ...]:
         if isinstance(node, Sequence):
-            return self.each(node, lambda n: ContractSpec(span=n.span, name=n.text) if isinstance(n, Scalar) else None)
+            return self.each(node, self.output_name)
         return self.named(node, self.output)
+
+    def output_name(self, node: Node) -> ContractSpec | None:
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            self.error("invalid-type", f"an output is a name, not {describe(node)}", node.span)
+            return None
+        return ContractSpec(span=node.span, name=node.text)
 
     def output(self, key: Scalar, node: Node) -> ContractSpec | None:
         if isinstance(node, Scalar) and node.value in ("any", "_", None):
@@ -220,7 +228,7 @@ class PartReader(Forms):
             return None
         self.else_needs_when(node)
         chosen = {k.text: v for k, v in node if k.text in allowed}
-        readers = {"else": lambda n: self.parameter(key, n)}
+        readers = {"else": lambda n: _made(self.parameter(key, n))}
         return self.make(ParameterSpec, chosen, node, readers, span=key.span, extra={"name": key})
 
     def buffer(self, key: Scalar, node: Node) -> BufferSpec | Scalar | None:
@@ -249,7 +257,7 @@ class PartReader(Forms):
             self.error("invalid-buffer", "`fill` goes with `shape`", node.key("fill").span)
         self.else_needs_when(node)
         chosen = {k.text: v for k, v in node if k.text in allowed}
-        readers = {"else": lambda n: self.buffer(key, n)}
+        readers = {"else": lambda n: _made(self.buffer(key, n))}
         return self.make(BufferSpec, chosen, node, readers, span=key.span, extra={"name": key})
 
     def method(self, key: Scalar, node: Node) -> MethodSpec | None:
@@ -357,3 +365,13 @@ class PartReader(Forms):
             return None
         chosen = {k.text: v for k, v in node if k.text in allowed}
         return self.make(HookSpec, chosen, node, {"where": self.selector})
+
+
+def _plain_type(guess: str | None) -> str | None:
+    """A type as it may stand anywhere: inside `{ }` YAML wants quotes around `list[int]`."""
+    return None if guess is None else f'"{guess}"' if "[" in guess else guess
+
+
+def _made(spec: ParameterSpec | BufferSpec | Scalar | None) -> ParameterSpec | BufferSpec | None:
+    """What an `else` gives; `null` is what there would be without it."""
+    return None if isinstance(spec, Scalar) else spec

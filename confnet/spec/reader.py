@@ -78,7 +78,20 @@ class _DocumentReader(ModuleReader):
                     self.first_key(node),
                     "write a layer key such as `Sequential:`, a body (`children:`, `forward:`), or `modules:`",
                 )
+            elif header.get("modules"):
+                self.of_a_module(node)
         return self.validated(Document, values, node)
+
+    def of_a_module(self, node: Mapping) -> None:
+        """A document that only defines modules has none of its own that anything could be said of."""
+        for key, _ in node:
+            if key.text in ("inputs", "outputs", "methods", *MODIFIER_KEYS):
+                self.error(
+                    "no-module",
+                    f"`{key.text}` says something of a module, and the document only defines some",
+                    key.span,
+                    "write it into a definition, or add a layer key or a body to the document",
+                )
 
     def version(self, node: Mapping) -> None:
         version = node.get("confnet")
@@ -148,7 +161,7 @@ class _DocumentReader(ModuleReader):
         if not isinstance(node, Mapping):
             self.error("invalid-type", f"a definition is a mapping, not {describe(node)}", node.span)
             return None
-        module = self.body_module(
-            node, key.text, "a definition", (*SCOPE_KEYS, *COMPOSITE_KEYS, *MODIFIER_KEYS), key.span
-        )
+        label = self.class_name(node.get("name"), key.text)
+        allowed = ("name", *SCOPE_KEYS, *COMPOSITE_KEYS, *MODIFIER_KEYS)
+        module = self.body_module(node, label, "a definition", allowed, key.span)
         return DefinitionSpec(span=key.span, name=key.text, module=module) if module else None

@@ -1,6 +1,6 @@
-"""Draw error.svg: what `confnet validate error.yaml` prints in a terminal.
+"""Draw what commands print in a terminal: error.svg of `confnet validate error.yaml`, show.svg of `confnet show`.
 
-Run `python docs/images/draw.py` after a change of the renderer; tests/test_docs.py compares the picture with the text.
+Run `python docs/images/draw.py` after a change of what is printed; tests compare the pictures with it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 import confnet
+import confnet.api
+from confnet.cli.overview import table
+from confnet.figures import footer
 from confnet.render import render_text, summary
 
 HERE = Path(__file__).parent
@@ -30,8 +34,25 @@ def draw(target: Path) -> None:
     console.print("[bold green]$[/] confnet validate error.yaml")
     console.print(Text.from_ansi(shown))
     console.print(f"\n{summary(report.diagnostics, 1)}")
+    _save(console, "error", target)
+
+
+def draw_show(target: Path) -> None:
+    """Write the picture of `confnet show`."""
+    overview = confnet.api.overview(HERE.parents[1] / "examples/gpt2.yaml")
+    console = Console(record=True, width=116, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print("[bold green]$[/] confnet show examples/gpt2.yaml")
+    for line in table(overview, None, 116, lines=True):
+        console.print(line)
+    console.print()
+    for text in footer(overview):
+        console.print(Text(textwrap.fill(text, 116, subsequent_indent="  ")))
+    _save(console, "show", target)
+
+
+def _save(console: Console, name: str, target: Path) -> None:
     # A font that is there, not one to fetch: pages show pictures without what they link to.
-    svg = console.export_svg(title="confnet", theme=MONOKAI, unique_id="error")
+    svg = console.export_svg(title="confnet", theme=MONOKAI, unique_id=name)
     start, end = svg.index("@font-face"), svg.rindex("@font-face")
     end = svg.index("}", end) + 1
     svg = svg[:start] + svg[end:].lstrip()
@@ -48,3 +69,4 @@ def _shifted(text: re.Match[str]) -> str:
 
 if __name__ == "__main__":
     draw(HERE / "error.svg")
+    draw_show(HERE / "show.svg")
