@@ -49,7 +49,7 @@ LIMITS = (
     Limit("duplicate-name|duplicate-argument", "JSON Schema compares no name with another"),
     Limit("requirement|too-many-modules|caller-.*|invalid-repeat", "it shows when the values of the args are known",
           r"^(?!.*\b(both|neither|`children`|layer key)\b)"),
-    Limit("no-module", "it takes all keys together to tell whether a document has a module of its own", "only defines some"),
+    Limit("no-module", "all keys together tell whether a document has a module of its own", "only defines some"),
     Limit("invalid-inputs", "the keys of a mapping have no order there"),
     Limit("reserved-name|invalid-name", "what a child or a method may be called, torch's `nn.Module` tells",
           "child|method|parameter|buffer|attribute|`nn.Module`"),

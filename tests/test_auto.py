@@ -479,7 +479,7 @@ def test_it_draws_no_random_numbers_and_says_nothing(recwarn: pytest.WarningsRec
 def test_what_can_be_asked_of_it(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(NET)
-    shown = CliRunner().invoke(commands, ["show", str(path), "--set", "size=10"]).output
+    shown = CliRunner().invoke(commands, ["show", str(path), "--repr", "--set", "size=10"]).output
     assert "Linear(in_features=288, out_features=6, bias=True)" in shown
     assert "auto" not in shown
     assert "auto" not in str(confnet.audit(path))

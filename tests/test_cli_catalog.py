@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,17 @@ from confnet.catalog import functions
 from confnet.catalog.hooks import BUILTIN_HOOKS, HOOK_KINDS
 from confnet.catalog.layers import torch_layers
 from confnet.catalog.pages import TABLES
+from confnet.catalog.registry import DEFAULT_REGISTRY
 from confnet.cli import commands
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests of this process registered is no part of the lists."""
+    for table in fields(DEFAULT_REGISTRY):
+        monkeypatch.setattr(DEFAULT_REGISTRY, table.name, {})
 
 
 def run(*arguments: str, code: int = 0) -> str:

@@ -407,7 +407,7 @@ def test_one_change_from_python_the_command_line_and_a_file(use: str, tmp_path: 
     assert result.exit_code == 0, result.output
     assert_states(load_file(out), from_python.state_dict())
     assert_states(from_file.state_dict(), from_python.state_dict())
-    listed = command("show", str(base), *words)
+    listed = command("show", str(base), "--repr", *words)
     assert shown in re.sub(r"^ *[\d,]* *", "", listed.output, flags=re.MULTILINE)
 
 
