@@ -6,10 +6,12 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
 import confnet
+from docs.images import zoo_pictures as zoo
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +61,10 @@ def test_examples_are_pages(hooks: ModuleType) -> None:
     text = hooks.content("examples/mlp.yaml")
     assert text.startswith("# mlp.yaml\n")
     assert (ROOT / "examples/mlp.yaml").read_text(encoding="utf-8").rstrip() in text
+
+
+@pytest.mark.parametrize("path", zoo.files(), ids=lambda path: path.stem)
+def test_pictures_of_the_zoo_are_fresh(path: Path) -> None:
+    text = (zoo.PICTURES / f"{path.stem}.svg").read_text(encoding="utf-8")
+    assert zoo.mark(path) in text, "run python -m docs.images.zoo_pictures"
+    ElementTree.fromstring(text)

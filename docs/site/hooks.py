@@ -52,7 +52,9 @@ def content(source: str) -> str:
     if source.endswith(".md"):
         return text
     name = PurePosixPath(source)
-    return f"# {name.name}\n\n`{source}`\n\n````yaml\n{text.rstrip()}\n````\n"
+    drawn = ROOT / "docs/images/zoo" / f"{name.stem}.svg"
+    shown = f"![the wiring of {name.stem}](../../images/zoo/{name.stem}.svg)\n\n" if name.parent.name == "zoo" else ""
+    return f"# {name.name}\n\n`{source}`\n\n{shown if drawn.exists() else ''}````yaml\n{text.rstrip()}\n````\n"
 
 
 def rewritten(markdown: str, page: str) -> str:
