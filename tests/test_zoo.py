@@ -18,7 +18,17 @@ ARCHITECTURES: list[Architecture] = [
     for found in pkgutil.iter_modules(tests.zoo.__path__)
     if found.name not in ("harness", "page")
 ]
+SLOW = frozenset({"ddpm", "googlenet", "mobilenet_v2", "regnet"})
+"""Slow to compile and export, of parts that others of the zoo have as well: for `pytest -m soak`, and for the page."""
 each = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda found: found.file.removesuffix(".yaml"))
+each_quick = pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(found, marks=[pytest.mark.soak] if found.file.removesuffix(".yaml") in SLOW else [])
+        for found in ARCHITECTURES
+    ],
+    ids=lambda found: found.file.removesuffix(".yaml"),
+)
 
 
 def test_every_file_has_a_reference() -> None:
@@ -32,7 +42,7 @@ def test_equal_to_the_reference(architecture: Architecture, config: int) -> None
     compare(architecture, architecture.configs[config])
 
 
-@each
+@each_quick
 def test_compiles_to_one_graph(architecture: Architecture) -> None:
     if architecture.not_compiled:
         pytest.skip(architecture.not_compiled)
@@ -40,7 +50,7 @@ def test_compiles_to_one_graph(architecture: Architecture) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.*_flat_weights")  # torch's own, about any LSTM
-@each
+@each_quick
 def test_exports(architecture: Architecture) -> None:
     if architecture.not_exported:
         pytest.skip(architecture.not_exported)
