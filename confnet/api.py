@@ -124,21 +124,15 @@ def validate(
         return _validate(source, variant, root, {**(args or {}), **more}, limits, shapes)
 
 
-def check(source: SourceLike, *, limits: Limits = DEFAULT_LIMITS) -> Report:
-    """The part of `validate` that needs no torch: the form of a spec, its names, values and wiring."""
-    with uncollected():
-        return _validate(source, None, None, {}, limits, None)
-
-
 def _validate(
     source: SourceLike,
     variant: str | None,
     root: str | None,
     given: Mapping[str, Any],
     limits: Limits,
-    shapes: bool | None,
+    shapes: bool,
 ) -> Report:
-    """`shapes` None: nothing is built, and torch not imported; false: the same, unless parameters are to be counted."""
+    constructs = shapes or limits.parameters is not None
     shape_reports: list[ShapeReport] = []
     memory: list[Memory] = []
     found: dict[Diagnostic, None] = {}
@@ -151,8 +145,6 @@ def _validate(
             found.update(dict.fromkeys(check_library(spec)))
     except ConfnetError as error:
         return _report(located(error.diagnostics, {}), error.sources)
-    if not shapes and limits.parameters is None:
-        shapes = None
     known: set[tuple[str, str, Span | None]] = set()
     tried: list[Checked] = []
     for chosen_variant, chosen_root in chosen:
@@ -162,7 +154,7 @@ def _validate(
             with warnings.catch_warnings():  # torch's remarks on sizes are for whoever builds the model
                 warnings.simplefilter("ignore")
                 same = next((index for index, other in enumerate(tried) if checked.is_like(other)), None)
-                if shapes is None:
+                if not constructs:
                     diagnostics = checked.warnings
                 elif same is None:
                     diagnostics = (*checked.warnings, *checked.on_meta(memory if shapes else None, shape_reports))

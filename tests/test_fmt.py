@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import stat
@@ -107,6 +108,16 @@ LAYOUTS = {
     ),
     "markers": ("%YAML 1.2\n---\na:   1\n...\n", "%YAML 1.2\n---\na: 1\n...\n"),
     "line ends": ("a: 1\r\nb: |\r\n  x\r\n\r\n\r\nc: 2", "a: 1\nb: |\n  x\n\nc: 2\n"),
+    "no line break at the end": ("a:   1\nforward: |\n    x = 1", "a: 1\nforward: |\n  x = 1\n"),
+    "no line break at the end of prose": ("description: |\n    text", "description: |-\n  text\n"),
+    "escaped spaces": ('a: "x\\ \n     y\\\t\n     z"\n', 'a: "x\\ \n  y\\\t\n  z"\n'),
+    "texts under names of code": (
+        "let:\n    value: |\n        say  \n    do: >\n        say\n",
+        "let:\n  value: |\n    say  \n  do: >\n    say\n",
+    ),
+    "blank texts": ("a:   |+\n        \nb: |\n    x\n       \nc: 1\n", "a: |+\n\nb: |\n  x\n     \nc: 1\n"),
+    "keys by alias": ("a: &x   b\n*x :\n    c\n&y : 1\n", "a: &x b\n*x :\n  c\n&y : 1\n"),
+    "no-break spaces": ("a: one\xa0\n    two # x\n", "a: one\xa0\n  two   # x\n"),
     "explicit keys": ("? a\n:   1\n?   b\n: - 1\n", "? a\n: 1\n? b\n: - 1\n"),
 }
 
@@ -143,7 +154,7 @@ def _spread(text: str, choices: random.Random) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(OURS), st.integers(0, 2**32))
 def test_another_layout_of_a_file_comes_back(path: Path, seed: int) -> None:
     text = path.read_text(encoding="utf-8")
@@ -171,7 +182,7 @@ VALUE = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.sampled_from("abcd"), VALUE, min_size=1), st.sampled_from([True, False, None]), st.integers(1, 6)
 )
@@ -184,7 +195,7 @@ def test_any_values_stay(value: object, flow: bool, indent: int) -> None:
     assert_kept(text, formatted(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text("ab:-# \n{}[],|>'\"&*?", max_size=60))
 def test_any_text_keeps_what_it_says(text: str) -> None:
     try:
@@ -221,6 +232,32 @@ def test_formats_in_place(folder: Path) -> None:
     assert (folder / "poor.yaml").read_text() == GOOD
     assert stat.S_IMODE((folder / "poor.yaml").stat().st_mode) == 0o640
     assert run("good.yaml", "poor.yaml").stdout == "2 files formatted already\n"
+
+
+def test_permissions_are_never_wider(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "poor.yaml").chmod(0o600)
+    replace, modes = os.replace, []
+
+    def seen(source: Path, target: str) -> None:
+        modes.append(stat.S_IMODE(os.stat(source).st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", seen)
+    assert run("poor.yaml").exit_code == 0
+    assert modes == [0o600]
+
+
+def test_what_cannot_be_written_is_told_and_the_others_are_formatted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "locked.yaml").write_text(POOR)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("locked.yaml"))
+    result = run("locked.yaml", "wrong.yaml", "poor.yaml")
+    assert (result.exit_code, result.stdout) == (2, "poor.yaml: formatted\n")
+    assert "confnet: 'locked.yaml' cannot be written: Permission denied" in result.stderr
+    assert "error[duplicate-key]" in result.stderr
+    assert (folder / "locked.yaml").read_text() == POOR
+    assert sorted(path.name for path in folder.iterdir()) == ["good.yaml", "locked.yaml", "poor.yaml", "wrong.yaml"]
 
 
 def test_a_link_stays_one(folder: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confnet.catalog.layers import torch_layers
-from confnet.cli import commands
 from confnet.graph import GraphvizError, graph_html, picture, program
 from confnet.graph.boxes import Graph, graph_of
 from confnet.graph.details import Detail
@@ -275,6 +273,24 @@ def test_one_module_called_again_and_again() -> None:
     assert runs(tape.graph()) == [("block ×5, the same module", 5)]
 
 
+def test_a_module_to_open_may_be_inside_a_copy_or_joined_with_the_one_around_it() -> None:
+    tape = Tape()
+    x = tape.input("x", "B", 8)
+    tape.begin()
+    for index in range(6):
+        name = f"h.{index}"
+        with tape.module(name, "Block", x):
+            with tape.module(f"{name}.attn", "Attn", x), tape.module(f"{name}.attn.all", "Sequential", x):
+                for step in range(2):
+                    x = tape.layer(f"{name}.attn.all.{step}", "Linear", x)
+            x = tape.layer(f"{name}.act", "ReLU", x)
+    tape.output("y", x)
+    graph = tape.graph()
+    for name in ("h.3.attn", "h.3.attn.all", "h.0.attn"):
+        nodes = view_of(graph, opened(graph, 0, [name])).nodes
+        assert [node.fqn for node in nodes if node.fqn] == ["h.0.attn.all.0", "h.0.attn.all.1", "h.0.act"], name
+
+
 def test_a_very_long_row_is_parted() -> None:
     tape = Tape()
     x = tape.input("x", "B", 8)
@@ -379,6 +395,17 @@ def test_the_text(name: str, write: object, depth: int, request: pytest.FixtureR
     assert text == write(seen(example(), depth))
 
 
+def test_signs_of_markdown_are_written_by_their_number() -> None:
+    tape = Tape()
+    x = tape.input("x", "2*B", "2*T")
+    tape.begin()
+    tape.output("y", tape.function("add", x, tape.layer("fc", "Linear", x)))
+    text = mermaid(seen(tape.graph()))
+    assert "2#42;B × 2#42;T" in text
+    assert '("#43;")' in text
+    assert not {"*", "+"} & {*text}
+
+
 @pytest.mark.parametrize("form", ["svg", "png"])
 def test_graphviz_draws_it(form: str) -> None:
     if shutil.which("dot") is None:
@@ -389,12 +416,25 @@ def test_graphviz_draws_it(form: str) -> None:
         assert "ids &quot;q&quot; &lt;b&gt;" in drawn.decode()
 
 
+def test_no_character_of_a_file_breaks_a_text() -> None:
+    details = {"": Detail(cls="Net"), "a": Detail(cls="Linear", summary="\x1b")}
+    view = seen(graph_of("Net", details, None, 'it says "\ud800 \x00 \x1b \\N"'))
+    for write in (dot, mermaid):
+        assert all(character.isprintable() or character == "\n" for character in write(view))
+    if shutil.which("dot") is not None:
+        ElementTree.fromstring(program.run_dot(dot(view), "svg"))
+
+
 def test_a_fault_of_graphviz_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(GraphvizError, match=r"graphviz is not installed: .*-o model\.html"):
         program.run_dot("digraph {}", "svg")
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
     with pytest.raises(GraphvizError, match="graphviz failed: exit code 1"):
+        program.run_dot("digraph {}", "svg")
+
+    monkeypatch.setattr(shutil, "which", lambda name: "/")  # no program
+    with pytest.raises(GraphvizError, match="graphviz cannot be started: "):
         program.run_dot("digraph {}", "svg")
 
     def late(*args: object, **kwargs: object) -> None:
@@ -434,6 +474,11 @@ def test_kinds_of_layers() -> None:
 )
 def test_short_counts(number: int, text: str) -> None:
     assert short_count(number) == text
+
+
+def test_shown_hides_copies() -> None:
+    graph = blocks(3)
+    assert [lines_of(box)[0] for box in shown(graph.root)] == ["x", "layers.0 … layers.2 ×3", "head", "y"]
 
 
 # --- from a file ----------------------------------------------------------------------------------------------------
@@ -485,80 +530,3 @@ def test_a_page_of_a_file_in_one_call(tmp_path: Path) -> None:
     page = graph_html(path)
     assert page.startswith("<!doctype html>")
     assert "Modules only" in page
-
-
-# --- the command ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "net.yaml").write_text(
-        "confnet: 1\ninputs: {x: [B, 4]}\nSequential: {fc: {Linear: [4, 2]}, act: ReLU}\n"
-    )
-    (tmp_path / "bad.yaml").write_text("confnet: 1\nSequential: [Linaer]\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, ["graph", *arguments], prog_name="confnet")
-
-
-def test_the_command_writes_each_form(folder: Path) -> None:
-    for name, begin in [("net.html", "<!doctype html>"), ("net.mmd", "flowchart TB"), ("net.dot", "digraph")]:
-        result = run("net.yaml", "-o", name)
-        assert (result.exit_code, result.output) == (0, f"saved to {name}\n")
-        assert (folder / name).read_text(encoding="utf-8").startswith(begin)
-    assert sorted(path.name for path in folder.iterdir()) == ["bad.yaml", "net.dot", "net.html", "net.mmd", "net.yaml"]
-
-
-def test_the_command_prints(folder: Path) -> None:
-    result = run("net.yaml", "-o", "-", "--format", "dot", "--depth", "1", "--open", "fc")
-    assert result.exit_code == 0
-    assert re.search(r"<b>fc</b>.*Linear · 4→2", result.output)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["-o", "net.gif"], "'net.gif' ends in none of .svg, .png, .html, .mmd, .dot"),
-        (["-o", "net"], "'net' ends in none of .svg, .png, .html, .mmd, .dot"),
-        (["-o", "-"], "'-o -' needs '--format', one of html, mmd, dot, svg"),
-        (["-o", "net.dot", "--format", "mmd"], "contradicts the ending"),
-        (["-o", "net.yaml"], "ends in none of"),
-        (["-o", "none/net.dot"], "the folder of 'none/net.dot' does not exist"),
-        (["-o", "-", "--format", "dot", "--open", "actt"], "no module is called 'actt'; did you mean 'act'?"),
-        ([], "Missing option '-o'"),
-    ],
-)
-def test_wrong_usage(folder: Path, arguments: list[str], text: str) -> None:
-    result = run("net.yaml", *arguments)
-    assert result.exit_code == 2
-    assert text in " ".join(result.output.replace("│", " ").split())
-
-
-def test_an_existing_file_is_kept(folder: Path) -> None:
-    (folder / "net.dot").write_text("mine")
-    assert "'--force' replaces it" in run("net.yaml", "-o", "net.dot").output
-    assert (folder / "net.dot").read_text() == "mine"
-    assert run("net.yaml", "-o", "net.dot", "--force").exit_code == 0
-
-
-def test_a_wrong_file_is_told(folder: Path) -> None:
-    result = run("bad.yaml", "-o", "bad.dot")
-    assert result.exit_code == 1
-    assert "error[unknown-layer]" in result.output
-    assert not (folder / "bad.dot").exists()
-
-
-def test_without_graphviz(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    result = run("net.yaml", "-o", "net.svg")
-    assert result.exit_code == 1
-    assert result.output == "confnet: graphviz is not installed: install its program `dot`, or use `-o model.html`\n"
-    assert not (folder / "net.svg").exists()
-
-
-def test_shown_hides_copies() -> None:
-    graph = blocks(3)
-    assert [lines_of(box)[0] for box in shown(graph.root)] == ["x", "layers.0 … layers.2 ×3", "head", "y"]

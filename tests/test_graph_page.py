@@ -216,6 +216,18 @@ def test_an_open_box_tells_what_goes_through_its_frame(shown: Browser) -> None:
     assert shown.js("document.querySelectorAll('.edge.lit').length") == 4  # outside the frame and inside it
 
 
+def test_lines_are_counted_as_yaml_counts_them(browser: Browser, tmp_path: Path) -> None:
+    lines = ["confnet: 1", "children:", "  head:", "    Linear: [8, 2]", "  other: ReLU"]
+    for ending in ("\r", "\r\n", "\x85", "\u2028"):
+        (tmp_path / "net.html").write_text(text_of(picture(), {"net.yaml": ending.join(lines)}), encoding="utf-8")
+        browser.errors.clear()
+        browser.open(tmp_path / "net.html")
+        browser.wait("document.querySelectorAll('.item').length > 0")
+        browser.click(*middle(browser, "head"))
+        assert re.search(r"In the file: net\.yaml:3\s+3\s+head:\s+4\s+Linear: \[8, 2\]", panel(browser)), ending
+        assert browser.errors == []
+
+
 # --- search ---------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +321,9 @@ def test_light_and_dark(shown: Browser) -> None:
         assert paper() < 150
         shown.js("document.getElementById('theme').click()")
         assert paper() > 700
+        for printing in ("beforeprint", "afterprint"):  # which leaves what the button has chosen
+            shown.js(f"dispatchEvent(new Event('{printing}'))")
+            assert paper() > 700
     finally:
         shown.dark(False)
 

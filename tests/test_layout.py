@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -81,12 +82,24 @@ def within(module: str, homes: tuple[str, ...]) -> bool:
 
 def imports(tree: Tree) -> Iterator[Import]:
     """Every import of a tree; what is imported from a package counts as its module if it is one."""
-    modules = {module_name(path) for path in tree}
+    modules = frozenset(module_name(path) for path in tree)
     for path, text in tree.items():
-        module = module_name(path)
-        for node, lazy in _nodes(ast.parse(text, path), False):
-            for target in _targets(node, module, path.endswith("__init__.py"), modules):
-                yield Import(module, target, node.lineno, lazy)
+        yield from _imports_of(path, text, modules)
+
+
+@cache
+def _imports_of(path: str, text: str, modules: frozenset[str]) -> tuple[Import, ...]:
+    module = module_name(path)
+    return tuple(
+        Import(module, target, node.lineno, lazy)
+        for node, lazy in _nodes(_parsed(text), False)
+        for target in _targets(node, module, path.endswith("__init__.py"), modules)
+    )
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _nodes(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.stmt | ast.expr, bool]]:
@@ -98,7 +111,7 @@ def _nodes(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.stmt | ast.expr, boo
         yield from _nodes(child, inside)
 
 
-def _targets(node: ast.stmt | ast.expr, module: str, is_package: bool, modules: set[str]) -> list[str]:
+def _targets(node: ast.stmt | ast.expr, module: str, is_package: bool, modules: frozenset[str]) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -108,13 +121,14 @@ def _targets(node: ast.stmt | ast.expr, module: str, is_package: bool, modules: 
             base = ".".join([*parents, *filter(None, [node.module])])
         names = [f"{base}.{alias.name}" for alias in node.names]
         return list(dict.fromkeys(name if name in modules else base for name in names))
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-        "importlib.import_module",
-        "import_module",
-        "__import__",
-    ):
+    if isinstance(node, ast.Call) and _last_word(node.func) in ("import_module", "__import__"):
         return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     return []
+
+
+def _last_word(node: ast.expr) -> str:
+    """The name itself, or that of an attribute."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 # --- the rules ------------------------------------------------------------------------------------------------------
@@ -125,7 +139,7 @@ def torch_outside_build(tree: Tree) -> list[str]:
     typing_only = {
         (module_name(path), statement.lineno)
         for path, text in tree.items()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(_parsed(text))
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
         for body in node.body
         for statement in ast.walk(body)
@@ -167,8 +181,9 @@ def printing_outside_cli(tree: Tree) -> list[str]:
     ]
     for path, text in tree.items():
         if not within(module_name(path), PRINTING_HOMES):
-            for node in ast.walk(ast.parse(text)):
-                words = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+            for node in ast.walk(_parsed(text)):
+                spoken = isinstance(node, ast.expr) and _last_word(node).strip("_") in ("print", "stdout", "stderr")
+                words = ast.unparse(node) if spoken else ""
                 if words in ("print", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
                     found.append(f"{module_name(path)}:{node.lineno} uses {words}")  # type: ignore[attr-defined]
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +364,16 @@ def test_ten_thousand_layers() -> None:
     assert not model[1]._forward_pre_hooks
     model[0].weight.requires_grad_(False)
     assert model[1].weight.requires_grad
+
+
+def test_the_weights_of_a_model_go_with_it() -> None:
+    """The first layer of a kind is what later ones are copies of, and yet nothing of it is kept."""
+    model = build("Sequential: [{Linear: [37, 41]}, {BatchNorm1d: 41}]", seed=1)
+    model[0].register_forward_hook(hook := lambda module, args, output: None)
+    kept = [weakref.ref(each) for each in (model[0].weight, model[1].running_mean, hook)]
+    del model, hook
+    gc.collect()
+    assert [each() for each in kept] == [None] * 3
 
 
 @pytest.mark.soak

@@ -126,6 +126,8 @@ def test_writes_a_file_and_never_over_one(tmp_path: Path, monkeypatch: pytest.Mo
         (["clasifier"], "did you mean 'classifier'?"),
         (["../secret"], "there is no template"),
         (["unet", "--name", "my-net"], "such as 'MyNet'"),
+        (["unet", "--name", "True"], "'True' means something else"),
+        (["unet", "--name", "NULL"], "'NULL' means something else"),
         (["unet", "--force"], "'--force' needs '--output'"),
         (["--name", "X"], "name a template"),
     ],

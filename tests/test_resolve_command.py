@@ -26,7 +26,7 @@ from confnet.cli import commands
 from confnet.diff import difference
 from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec
-from confnet.resolved import resolved
+from confnet.resolved import documents, resolved
 from confnet.source import parse, plain
 from confnet.source.layout import Code, Prose, lay_out
 from tests.oracle import leaves
@@ -35,6 +35,7 @@ from tests.test_anatomy import CASES as ANATOMY
 from tests.test_examples import CASES as EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
+ZOO = ROOT / "examples" / "zoo"
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,16 @@ class Case:
         return self.path.stem + (f"-{chosen}" if chosen else "")
 
 
+LARGE = {"ddpm", "detr", "efficientnet", "googlenet", "mobilenet_v2", "regnet", "segformer", "swin", "yolov8"}
+"""Files of the zoo whose models have the most modules."""
+
+
 def cases() -> Iterator[Any]:
-    """The examples; of those with several configs, what follows the first is left to long runs."""
+    """The examples; large ones, and of those with several configs what follows the first, are left to long runs."""
     seen = set()
     for case in all_cases():
-        yield pytest.param(case, marks=[pytest.mark.soak] if case.path in seen else [], id=str(case))
+        is_long = case.path in seen or (case.path.parent == ZOO and case.path.stem in LARGE)
+        yield pytest.param(case, marks=[pytest.mark.soak] if is_long else [], id=str(case))
         seen.add(case.path)
 
 
@@ -116,18 +122,27 @@ def assert_same_results(one: nn.Module, other: nn.Module, given: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*rule.*:UserWarning")
 @pytest.mark.parametrize("case", list(cases()))
-def test_builds_the_same_model(case: Case) -> None:
+def test_builds_the_same_model(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = confnet.load(case.path)
+    if case.path.parent == ZOO:  # what is built below is checked then
+        monkeypatch.setattr(documents, "_check", lambda text, limits: None)
     text = written(spec, case)
     full = confnet.loads(text)
-    report = confnet.validate(full, shapes=False)
-    assert report.ok, f"{report}\n{text}"
     model = confnet.build(spec, args=case.args, variant=case.variant, root=case.root, seed=3)
     other = confnet.build(full, seed=3)
     assert_same_model(model, other)
     torch.manual_seed(0)
     assert_same_results(model, other, case.inputs())
-    assert resolved(full) == text  # nothing is left to resolve
+    if case.path.parent != ZOO:
+        assert resolved(full) == text  # nothing is left to resolve
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:.*rule.*:UserWarning")
+@pytest.mark.parametrize("case", [case for case in all_cases() if case.path.parent == ZOO], ids=str)
+def test_nothing_is_left_to_resolve(case: Case) -> None:
+    text = written(confnet.load(case.path), case)
+    assert resolved(confnet.loads(text)) == text
 
 
 CORNERS = {
@@ -168,12 +183,14 @@ let:
   steps: $(range(1, 4))
   lone: $((7,))
   factor: 1e-3
+  kinds: $([precision, 1])
+  both: $((precision, 2))
 children:
   inner:
     children: {fc: {Linear: [4, 4]}}
     forward: return fc(x).to(precision).to(x.dtype) * pair[0] * factor
 forward: |
-  y = inner(x)
+  y = inner(x).to(kinds[0]).to(both[0]).to(x.dtype)
   for step in steps:
       y = y + step
   if flag and none is None and mode != "a":
@@ -337,6 +354,27 @@ apply:
   - extra_repr: a$$b
     where: {name: "0"}
 """,
+    "what only code can say, and what YAML could take for something else": """
+confnet: 1
+args: {none: .nan, all: .inf, text: {type: str, default: "a)$$('\\"\\t\\u2028 😀"}, off: {type: str, default: "off"}}
+let: {pair: "$((all, -all, text))", lone: "$((text,))"}
+modules:
+  Inner:
+    args: {scale: {type: float, default: .nan}}
+    Linear: [4, 4]
+children:
+  layers:
+    Sequential:
+      - repeat: 2
+        as: i
+        module: {Linear: [4, 4], init: {bias: {value: "torch.tensor([float(i) for i in range(4)]) * i"}}}
+  last: {Linear: [4, 4], init: {bias: {value: "torch.nan_to_num(torch.full(shape, none), 7.0)"}}}
+  inner: Inner
+forward: |
+  if pair[2] != text or lone[0] != text or off != "off":
+      return x  #\ta tab
+  return torch.where(last(layers(x)) > pair[1], inner(x), torch.nan_to_num(x * inner.scale, 5.0))
+""",
     "numbers found by running": """
 confnet: 1
 inputs: {x: [N, 4]}
@@ -353,7 +391,6 @@ Sequential:
 @pytest.mark.parametrize("name", CORNERS)
 def test_corners(name: str) -> None:
     spec = confnet.loads(CORNERS[name])
-    assert confnet.validate(spec).ok, str(confnet.validate(spec))
     text = resolved(spec)
     report = confnet.validate(confnet.loads(text))
     assert report.ok, f"{report}\n{text}"
@@ -388,12 +425,12 @@ def assert_resolves(seed: int) -> bool:
 
 
 def test_random_specs() -> None:
-    assert sum(assert_resolves(seed) for seed in range(40)) > 20
+    assert sum(assert_resolves(seed) for seed in range(15)) > 7
 
 
 @pytest.mark.soak
 def test_many_random_specs() -> None:
-    assert sum(assert_resolves(seed) for seed in range(40, 1500)) > 1000
+    assert sum(assert_resolves(seed) for seed in range(15, 1500)) > 1000
 
 
 # --- names of classes -------------------------------------------------------------------------------------------------
@@ -415,7 +452,7 @@ def _codes(text: str) -> set[str]:
 
 # --- the layout of what is written ------------------------------------------------------------------------------------
 
-TEXT = st.text("ab1:#-'\"{}[], \n|>&*!%@`~$()\\\t.?0_", max_size=30)
+TEXT = st.text("ab1:#-'\"{}[], \n|>&*!%@`~$()\\\t.?0_\u2028😀", max_size=30)
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -424,15 +461,17 @@ VALUE = st.recursive(
 WORDS = ("on", "No", "1_000", "0x1F", "010", "1:30", "1e3", "2020-01-01", "=", "~", ".inf", "null", "0b1", "y", "a b")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(TEXT | st.sampled_from(WORDS), VALUE | st.sampled_from(WORDS), max_size=5))
 def test_values_come_back(value: dict[str, Any]) -> None:
     text = lay_out(value)
     assert plain(parse(text, "a").root) == value if value else text == ""
-    assert (yaml.safe_load(text) or {}) == value, "readers of YAML 1.1 have the same"
+    assert (yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}) == value, (
+        "readers of YAML 1.1 have the same"
+    )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXT, TEXT)
 def test_texts_come_back(code: str, prose: str) -> None:
     assume(not re.search(r"[\t\r]", code + prose))
@@ -466,6 +505,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_too_large_written_out_is_told() -> None:
     names = ", ".join(f"a{i}: 1" for i in range(20))
-    text = f"confnet: 1\nSequential: [{{repeat: 3000, as: i, module: {{Linear: [$(i + 1), 2]}}}}]\nlet: {{{names}}}\n"
+    text = f"confnet: 1\nSequential: [{{repeat: 600, as: i, module: {{Linear: [$(i + 1), 2]}}}}]\nlet: {{{names}}}\n"
     with pytest.raises(confnet.ConfnetError, match="too-many-nodes"):
-        resolved(confnet.loads(text), limits=Limits(nodes=5000))
+        resolved(confnet.loads(text), limits=Limits(nodes=1000))

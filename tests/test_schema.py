@@ -27,6 +27,7 @@ from confnet.diagnostics import ConfnetError, Diagnostic
 from confnet.loading import load_file
 from confnet.pipeline import check_library
 from confnet.schema import document_schema
+from confnet.schema.calls import callee_definitions
 from confnet.source import parse, plain
 from tests.schema_limits import LIMITS, is_left_to_confnet
 from tests.test_cases import CASES, cases
@@ -224,6 +225,13 @@ def test_the_command_writes_it_with_the_layers_of_a_plugin(tmp_path: Path) -> No
     assert "Scale" not in DEFAULT_REGISTRY.layers
 
 
+@pytest.mark.parametrize("name", ["at", "callees", "document", "more"])
+def test_a_hook_may_have_any_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(DEFAULT_REGISTRY, "hooks", {})
+    confnet.hook(lambda module, args, output: None, name=name)
+    assert name in callee_definitions()["hook_call"]["properties"]
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(commands, ["schema", "-o", str(tmp_path / "none" / "own.json")])
     assert result.exit_code == 2
@@ -233,25 +241,17 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 # --- check-jsonschema -------------------------------------------------------------------------------------------------
 
 
-def check_jsonschema(*files: Path) -> subprocess.CompletedProcess[str]:
+def test_check_jsonschema_tells_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
     """What its users run, by hand or in pre-commit."""
     place = Path(sysconfig.get_path("scripts")) / "check-jsonschema"
     program = str(place) if place.exists() else shutil.which("check-jsonschema")
     if program is None:
         pytest.skip("check-jsonschema is not installed")
-    command = [program, "--schemafile", str(SCHEMA_FILE), *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_check_jsonschema_accepts_the_examples() -> None:
-    found = check_jsonschema(*EXAMPLES[::12])
-    assert found.returncode == 0, found.stdout
-    assert "ok -- validation done" in found.stdout
-
-
-def test_check_jsonschema_tells_what_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "net.yaml"
-    path.write_text("confnet: 1\nSequential: [{Linear: {in_features: 3, out_features: 8, bais: true}}]\n")
-    found = check_jsonschema(path)
+    wrong = tmp_path / "net.yaml"
+    wrong.write_text("confnet: 1\nSequential: [{Linear: {in_features: 3, out_features: 8, bais: true}}]\n")
+    right = EXAMPLES[::12]
+    command = [program, "--schemafile", str(SCHEMA_FILE), *map(str, right), str(wrong)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert "$.Sequential[0].Linear: Additional properties are not allowed ('bais' was unexpected)" in found.stdout
+    assert not any(str(path) in found.stdout for path in right), found.stdout

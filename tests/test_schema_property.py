@@ -87,7 +87,7 @@ def test_right_documents_are_accepted(document: dict[str, Plain]) -> None:
     assert agree(document, VALIDATOR)
 
 
-@settings(COMMON, max_examples=200)
+@settings(COMMON, max_examples=120)
 @given(spoilt())
 def test_spoilt_documents_are_told_apart(document: dict[str, Plain]) -> None:
     event("accepted" if agree(document, VALIDATOR) else "refused")

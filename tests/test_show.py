@@ -22,9 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import confnet
 from confnet.api import overview
+from confnet.builder.guard import TooLong
 from confnet.cli import commands, terminal
 from confnet.cli.overview import markdown, table
+from confnet.diagnostics import Diagnostic
 from confnet.figures import footer
+from confnet.markdown import as_code, as_prose
 from confnet.overview import Counts, Node, Overview, Row, rows
 from confnet.shapes import costs
 
@@ -113,6 +116,32 @@ def test_flops_of_each_module_add_up() -> None:
     assert attention.flops == sum(child.flops or 0 for child in attention.children) + 2 * 2 * 128 * 128 * 768
     assert found["transformer.h"].flops == 2 * (block.flops or 0)
     assert found[""].flops == (found["transformer"].flops or 0) + 2 * 128 * 768 * 50257
+
+
+PARTS = """
+modules:
+  Half: {children: {fc: {Linear: [4, 8]}}, forward: "return fc(x).chunk(2, dim=-1)[0]"}
+inputs: {x: [B, 4]}
+Sequential: [{repeat: 4, module: Half}]
+"""
+
+
+def test_a_part_of_a_tensor_keeps_all_of_it() -> None:
+    model = confnet.build(io.StringIO(f"confnet: 1\nname: Net\n{PARTS}"))
+    assert told(PARTS, sizes={"B": 3}).memory.activations == really(model, torch.rand(3, 4))[1]
+
+
+def test_a_run_that_takes_too_long_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Mapping[str, int]] = []
+
+    def late(built: object, case: object, point: Mapping[str, int], *_: object, **__: object) -> None:
+        tried.append(point)
+        raise TooLong([Diagnostic("code-too-long", "this code takes too long")])
+
+    monkeypatch.setattr(sys.modules["confnet.shapes.overview"], "measure", late)
+    found = told("inputs: {x: [B, 4]}\nSequential: [{Linear: [4, 4]}]")
+    assert found.reasons == ("FLOPs and activations are unknown: the run at B=1 failed: this code takes too long",)
+    assert tried == [{"B": 1}]
 
 
 CODE_READS_INSIDE = """
@@ -346,6 +375,13 @@ def test_markdown() -> None:
     ]
 
 
+def test_markdown_is_shown_as_it_is_meant() -> None:
+    found = told("inputs: {x: ['2*B', '2*H', 4]}\nSequential: [{Linear: [4, 4]}]")
+    assert markdown(found, 0).splitlines()[-3] == "- x: [2\\*B, 2\\*H, 4] -> output: [2\\*B, 2\\*H, 4]"
+    assert as_code("a ``b`` <c>") == "``` a ``b`` <c> ```"
+    assert as_prose("<img> of `a*b_` and _x_ in a_b, 1 < 2") == "\\<img> of `a*b_` and \\_x\\_ in a_b, 1 < 2"
+
+
 def test_the_picture_of_the_docs_is_what_is_printed(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("draw", ROOT / "docs/images/draw.py")
     assert spec is not None
@@ -428,6 +464,7 @@ def test_json(file: str) -> None:
         (("--size", "B=1", "--size", "B=2"), "'B' is given twice"),
         (("--size", "T=1"), "there is no size `T`; the sizes are B"),
         (("--markdown", "--init"), "tables are printed as text or as JSON"),
+        (("--parameters", "--dtype", "float16"), "'--size', '--dtype' and '--depth' are for the overview"),
     ],
 )
 def test_wrong_usage(file: str, arguments: tuple[str, ...], message: str) -> None:

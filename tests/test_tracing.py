@@ -233,6 +233,26 @@ def test_hooks_of_the_file_are_steps() -> None:
     assert [call.fqn for call in found.calls if call.kind == "state"] == ["mean", "std"]
 
 
+LAZY = """
+modules:
+  Block: {inputs: {x: [B, _]}, children: {fc: {LazyLinear: 4}, norm: LazyBatchNorm1d}, forward: return norm(fc(x))}
+inputs: {x: [B, 6]}
+children: {blocks: {Sequential: [{repeat: 2, module: Block}]}, last: {LazyLinear: 4}}
+forward: |
+  y = blocks(x)
+  return last(y) + y @ last.weight
+"""
+
+
+def test_that_lazy_layers_make_their_parameters_is_no_step() -> None:
+    found = traced(LAZY)
+    assert [call.label for call in found.calls if call.kind == "function"] == ["matmul", "add"]
+    assert [call.fqn for call in found.calls if call.kind == "module"] == [
+        "", "blocks", "blocks.0", "blocks.0.fc", "blocks.0.norm", "blocks.1", "blocks.1.fc", "blocks.1.norm", "last",
+    ]  # fmt: skip
+    assert {found.values[number].text for number in found.outputs} == {"[B, 4]"}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -159,6 +159,8 @@ class _Template:
             return None
         state = module.__dict__.copy()  # whatever happens to the module itself later is no part of the template
         state.update({name: module.__dict__[name].copy() for name in (*lists, "_non_persistent_buffers_set")})
+        # A copy gets tables of its own: those of the module, with its weights later on, are not to live on in here.
+        state.update(dict.fromkeys((*_TABLES, *(name for name, _ in empty))))
         return cls(
             type(module),
             state,
@@ -191,4 +193,5 @@ class _Template:
 _KEPT: dict[object, _Template] = {}
 _MOST_KEPT = 1024
 
-_REGISTERED = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
+_TABLES = ("_parameters", "_buffers", "_modules")
+_REGISTERED = frozenset({*_TABLES, "_non_persistent_buffers_set"})

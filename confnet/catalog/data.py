@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from confnet.processes import environment, python
 from confnet.whole_files import write_whole
 
 __all__ = ["TABLES", "cache_folder", "clear", "installed_torch", "read"]
@@ -146,12 +147,12 @@ def _made(version: str, folder: Path | None) -> Mapping[str, Mapping[str, Any]]:
     import subprocess
     import tempfile
 
-    environment = {**os.environ, _MAKING: "1", "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    command = [sys.executable, "-m", "confnet.builder.introspect_torch"]
+    variables = environment(**{_MAKING: "1"})
     try:
         with tempfile.TemporaryDirectory(prefix="confnet-") as place:
             file = os.path.join(place, "catalog.json")
-            subprocess.run([*command, file], capture_output=True, env=environment, timeout=_SECONDS, check=True)
+            command = python("confnet.builder.introspect_torch", file)
+            subprocess.run(command, capture_output=True, env=variables, timeout=_SECONDS, check=True)
             data = json.loads(Path(file).read_bytes())
         if not all(_is_sound(data.get(name), name, version) for name in TABLES):
             raise ValueError("it tells of another version")
@@ -171,6 +172,6 @@ def _keep(folder: Path, data: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in TABLES:
-            write_whole(folder / f"{name}.json", json.dumps(data[name], ensure_ascii=False))
+            write_whole(folder / f"{name}.json", json.dumps(data[name], ensure_ascii=False), mode=0o644)
     except OSError:
         pass

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from confnet.provenance import Explanation, Fact
 
 __all__ = ["explain"]
+
+_SPECS: Final = (".yaml", ".yml")
 
 
 @click.command()
@@ -118,6 +120,8 @@ def _print_page(code: str) -> None:
     pasted = re.fullmatch(r"\w*\[(.*?)\]:?", code.strip())  # `error[unknown-layer]`, as a report shows it
     wanted = (pasted[1] if pasted else code.strip()).lower()
     if wanted not in codes():
+        if os.path.splitext(code)[1] in _SPECS:
+            raise click.BadParameter(f"there is no file {printable(code)!r}", param_hint="FILE")
         near = closest(wanted, codes())
         remedy = f"did you mean '{near}'?" if near else "'confnet explain' lists the codes"
         raise click.BadParameter(f"there is no code '{printable(code)}'; {remedy}", param_hint="CODE")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable
 
@@ -34,7 +36,8 @@ def fmt(files: tuple[str, ...], check: bool, show: bool, quiet: bool) -> None:
       confnet fmt models
       confnet fmt --check --diff models
 
-    Exits with 1 if a file is not well formed, which is left as it is, or with --check if one is not formatted.
+    Exits with 1 if a file is not well formed, which is left as it is, or with --check if one is not formatted; with 2
+    if one cannot be written.
     """
     from confnet.formatting import formatted
     from confnet.source import decode
@@ -42,6 +45,7 @@ def fmt(files: tuple[str, ...], check: bool, show: bool, quiet: bool) -> None:
     changed: list[str] = []
     found: list[Diagnostic] = []
     sources: dict[str, str] = {}
+    unwritten = 0
     names = find_files(files).files
     for name in names:
         shown = "<stdin>" if name == STANDARD_INPUT else name
@@ -53,16 +57,21 @@ def fmt(files: tuple[str, ...], check: bool, show: bool, quiet: bool) -> None:
             sources.update(error.sources)
             continue
         is_new = new.encode() != data
-        changed += [shown] if is_new else []
         if show and is_new:
             click.echo("".join(_difference(data.decode("utf-8"), new, shown)), nl=False)
         if name == STANDARD_INPUT and not (check or show):
             click.echo(new, nl=False)
-        elif is_new and not (check or show):
-            _write(name, new)
+        elif is_new and not (check or show) and not _write(name, new):
+            unwritten += 1
+            continue
+        changed += [shown] if is_new else []
     _report(found, sources)
+    others = len(names) - len(changed) - unwritten
     if not quiet and not (STANDARD_INPUT in names and not (check or show)):
-        _tell(changed, len(names) - len(changed), "would be formatted" if check or show else "formatted", bool(found))
+        wrong = bool(found or unwritten)
+        _tell(changed, others, "would be formatted" if check or show else "formatted", wrong)
+    if unwritten:
+        sys.exit(2)
     if found or (check and changed):
         sys.exit(1)
 
@@ -80,18 +89,25 @@ def _read(name: str) -> bytes:
         raise ConfnetError([Diagnostic("unreadable-file", f"`{name}` cannot be read: {reason}")]) from None
 
 
-def _write(name: str, text: str) -> None:
-    """Replace what a file holds; the file that a link leads to, with the permissions that it has."""
+def _write(name: str, text: str) -> bool:
+    """Replace what a file holds: the file that a link leads to, with the permissions that it has.
+
+    False for one that cannot be written, or may not be, which is told.
+    """
     from confnet.whole_files import write_whole
 
     path = os.path.realpath(name)
-    mode = os.stat(path).st_mode
     try:
-        write_whole(path, text)
-        os.chmod(path, mode)
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if not os.access(path, os.W_OK):  # which a new file in its place would not ask
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        write_whole(path, text, mode=stat.S_IMODE(mode))
     except OSError as error:
         click.echo(f"confnet: {printable(name)!r} cannot be written: {printable(str(error.strerror))}", err=True)
-        sys.exit(2)
+        return False
+    return True
 
 
 def _difference(old: str, new: str, name: str) -> Iterable[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from confnet.cli.options import common_options
-from confnet.cli.specs import check_output, failing, read_spec
+from confnet.cli.specs import check_output, failing, give, read_spec
 from confnet.cli.terminal import Progress
 from confnet.diagnostics import ConfnetError
 from confnet.render import printable
@@ -71,14 +71,17 @@ def graph(
         except ConfnetError as error:
             progress.stop()
             failing(error)
-        _check_names(names, {box.fqn for box in drawn.graph.boxes() if box.kind == "module"})
+        _check_names(names, {name for box in drawn.graph.boxes() if box.kind == "module" for name in box.fqns})
         try:
             content = drawn.written(wanted, depth=depth, names=names)
         except GraphvizError as error:
             progress.stop()
             click.echo(f"confnet: {printable(str(error))}", err=True)
             sys.exit(1)
-    _give(content, output)
+    if output == "-":
+        give(content, None, force=False)
+    else:
+        give(content, output, force)  # which looks again: drawing takes a while
 
 
 def _form(output: str, form: str | None) -> str:
@@ -103,19 +106,6 @@ def _check_names(names: tuple[str, ...], known: set[str]) -> None:
         if name not in known:
             near = closest(name, sorted(known))
             remedy = f"; did you mean {near!r}?" if near else ""
-            raise click.BadParameter(f"no module is called {printable(name)!r}{remedy}", param_hint="'--open'")
-
-
-def _give(content: str | bytes, output: str) -> None:
-    if output == "-":
-        text = content if isinstance(content, str) else content.decode("utf-8")
-        click.echo(text, nl=False)
-        return
-    from confnet.whole_files import write_whole
-
-    try:
-        write_whole(output, content)
-    except OSError as error:
-        click.echo(f"confnet: {printable(output)!r} cannot be written: {printable(str(error.strerror))}", err=True)
-        sys.exit(2)
-    click.echo(f"saved to {printable(output)}")
+            raise click.BadParameter(
+                f"no module of the picture is called {printable(name)!r}{remedy}", param_hint="'--open'"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from confnet.cli.options import plugin_option
+from confnet.render import printable
 
 __all__ = ["lsp"]
 
@@ -32,9 +33,14 @@ def lsp(context: click.Context, shapes: bool, log: str | None) -> None:
         if error.name not in ("pygls", "lsprotocol"):
             raise
         raise click.ClickException("the language server needs pygls: pip install 'torch-confnet[lsp]'") from None
+    try:
+        handler = logging.FileHandler(log, encoding="utf-8") if log else logging.StreamHandler()
+    except OSError as error:
+        told = f"{printable(str(log))!r} cannot be written: {printable(str(error.strerror))}"
+        raise click.BadParameter(told, param_hint="--log") from None
     logging.basicConfig(
         level=logging.INFO if log else logging.WARNING,
-        handlers=[logging.FileHandler(log, encoding="utf-8") if log else logging.StreamHandler()],
+        handlers=[handler],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("pygls").setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
 import click
@@ -56,7 +57,8 @@ def _plugins(context: click.Context, parameter: click.Parameter, names: tuple[st
             sys.path.append(os.getcwd())
         for name in names:
             try:
-                load_plugin(name)
+                with redirect_stdout(sys.stderr):  # what a plugin prints is no part of the answer
+                    load_plugin(name)
             except (ValueError, ImportError) as error:
                 raise click.BadParameter(f"{printable(name)!r} cannot be imported: {printable(str(error))}") from error
             except Exception as error:

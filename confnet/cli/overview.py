@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from confnet.figures import flops_text, footer, parameters_text, size_text, what_text
+from confnet.markdown import as_code, as_prose
 from confnet.overview import Overview, Row, rows
 from confnet.render import printable
 
@@ -180,16 +181,16 @@ def markdown(overview: Overview, depth: int | None) -> str:
         node = row.node
         times = f" (x {row.times})" if row.times > 1 else ""
         cells = [
-            f"`{printable('.'.join(path))}`{times}" if path else "",
-            f"`{what_text(node)}`",
-            f"`{', '.join(node.outputs)}`" if node.outputs else "-",
+            as_code(".".join(path)) + times if path else "",
+            as_code(what_text(node)),
+            as_code(", ".join(node.outputs)) if node.outputs else "-",
             parameters_text(node.counts),
             *([flops_text(node)] if measured else []),
-            "; ".join(node.marks),
+            as_prose("; ".join(node.marks)),
         ]
         lines.append(_markdown_row(cells))
-    return "\n".join([*lines, "", *(f"- {line}" for line in footer(overview))])
+    return "\n".join([*lines, "", *(f"- {as_prose(line)}" for line in footer(overview))])
 
 
 def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

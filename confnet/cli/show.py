@@ -104,6 +104,8 @@ def show(
 
     if parts and form == "markdown":
         raise click.UsageError("tables are printed as text or as JSON, not as Markdown")
+    if parts and (sizes or dtype is not None or depth is not None):
+        raise click.UsageError("'--size', '--dtype' and '--depth' are for the overview: tables tell what the file says")
     chosen: dict[str, Any] = {"variant": variant, "root": root, "args": settings}
     found = overview = None
     with Progress() as progress:

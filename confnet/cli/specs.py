@@ -64,16 +64,16 @@ def check_output(output: str | None, force: bool) -> None:
         raise click.BadParameter(f"the folder of {printable(output)!r} does not exist", param_hint="'--output'")
 
 
-def give(text: str, output: str | None, force: bool) -> None:
-    """Print a text, or write it to a file. Raises UsageError for a file that may not be written."""
+def give(content: str | bytes, output: str | None, force: bool) -> None:
+    """Print a text, or write it (or an image) to a file. Raises UsageError for a file that may not be written."""
     check_output(output, force)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(content if isinstance(content, str) else content.decode("utf-8"), nl=False)
         return
     from confnet.whole_files import write_whole
 
     try:
-        write_whole(output, text)
+        write_whole(output, content)
     except OSError as error:
         click.echo(f"confnet: {printable(output)!r} cannot be written: {printable(str(error.strerror))}", err=True)
         sys.exit(2)

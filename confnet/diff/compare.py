@@ -25,7 +25,7 @@ def difference(a: Checked, b: Checked, *, labels: tuple[str, str] = ("A", "B"), 
     Both are built on meta: nothing is allocated. With `shapes`, the forward of each is run there too, where its
     inputs are declared. Raises ConfnetError for a model that is wrong.
     """
-    pairing = pair_up(a.settled.root, b.settled.root)
+    pairing = pair_up(a.settled, b.settled)
     one, other = a.construct("meta", None).module, b.construct("meta", None).module
     shape_changes, unchecked = _shape_changes(a, b, pairing) if shapes else ((), "not asked for")
     return Difference(

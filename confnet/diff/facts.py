@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from confnet.catalog.registry import lookup
 from confnet.catalog.types import show
 from confnet.plan import AUTO, CONTAINERS, ModulePlan, Share
-from confnet.resolved.code import mentions
+from confnet.resolved.code import codes_of, mentions
 from confnet.resolved.parts import (
     buffer_data,
     hook_data,
@@ -18,7 +19,7 @@ from confnet.resolved.parts import (
     parameter_data,
     rule_data,
 )
-from confnet.source.layout import Code, flow_text
+from confnet.source.layout import Code, flow_text, scalar_text
 
 __all__ = ["Facts", "FactsOf"]
 
@@ -48,8 +49,9 @@ class Facts:
 
 @dataclass
 class FactsOf:
-    """Reads the facts of plans, each once."""
+    """Reads the facts of plans, each once. `outside` are names of args that code of other modules reads."""
 
+    outside: frozenset[str] = frozenset()
     known: dict[int, Facts] = field(default_factory=dict)
 
     def __call__(self, plan: ModulePlan) -> Facts:
@@ -61,8 +63,14 @@ class FactsOf:
         cls = plan.definition.name if plan.definition is not None else plan.base
         arguments, defaults = _arguments(plan)
         said, code = _said(plan)
+        read = mentions(codes_of(plan)) | (self.outside & {*plan.own_args})
+        said |= {
+            ("constant", name): _shown(value)
+            for name, value in plan.constants.items()
+            if name in read and name not in plan.children
+        }
         children = {name: child for name, child in plan.children.items() if isinstance(child, ModulePlan)}
-        children |= {f"({name})": value for name, value in _given(plan) if isinstance(value, ModulePlan)}
+        children |= {f"({path})": module for name, value in _given(plan) for path, module in _modules_in(name, value)}
         inner = [(name, self(child).digest) for name, child in children.items()]
         order = list(plan.children)
         text = repr(
@@ -82,6 +90,18 @@ def _given(plan: ModulePlan) -> Iterator[tuple[str, object]]:
     yield from plan.keywords.items()
 
 
+def _modules_in(name: str, value: object) -> Iterator[tuple[str, ModulePlan]]:
+    """The modules of an argument: itself, or in lists and mappings."""
+    if isinstance(value, ModulePlan):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _modules_in(f"{name}[{index}]", item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _modules_in(f"{name}[{key}]", item)
+
+
 def _arguments(plan: ModulePlan) -> tuple[dict[str, str], dict[str, str]]:
     """The arguments of a layer that are not its defaults, and the defaults that it has."""
     layer = lookup(plan.base)
@@ -92,7 +112,9 @@ def _arguments(plan: ModulePlan) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _shown(value: object) -> str:
-    return "auto" if value == AUTO else show(value, 200)
+    if value == AUTO:
+        return "auto"
+    return scalar_text(value, flow=True) if isinstance(value, str) else show(value, sys.maxsize)
 
 
 def _said(plan: ModulePlan) -> tuple[dict[Said, str], dict[str, str]]:
@@ -125,10 +147,6 @@ def _said(plan: ModulePlan) -> tuple[dict[Said, str], dict[str, str]]:
         for name, method in plan.definition.methods.items():
             code[name] = method.code.text.rstrip()
         _say_contracts(plan, say)
-        read = mentions(code.values())
-        for name, value in plan.constants.items():
-            if name in read and name not in plan.children:
-                say("constant", name, Code(show(value, 200)))
     return said, code
 
 

@@ -9,10 +9,12 @@ from math import prod
 
 __all__ = ["below", "folded", "pattern"]
 
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+
 
 def pattern(name: str) -> str:
     """A dotted name with `*` for every number that is a whole part of it."""
-    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+    return ".".join("*" if _NUMBER.fullmatch(part) else part for part in name.split("."))
 
 
 def folded(names: Sequence[str]) -> str:

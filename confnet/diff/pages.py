@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from confnet.diff.folding import below, folded, pattern
 from confnet.diff.records import Change, CodeChange, Detail, Difference, ShapeChange
+from confnet.markdown import as_code
 
 __all__ = ["Styled", "markdown", "text_lines"]
 
@@ -16,6 +19,7 @@ Styled = tuple[str, str]
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": ">"}
 _WIDTH = 80
 _LISTED = 40  # what a text lists of one sort; JSON has all
+_LONGEST = 200  # columns of one value
 
 
 # --- common -----------------------------------------------------------------------------------------------------------
@@ -28,7 +32,18 @@ def _grouped(changes: Sequence[Change]) -> Iterator[tuple[Change, list[Change]]]
         key = (change.kind, pattern(change.path), pattern(change.to), change.cls, change.details, change.parameters)
         groups.setdefault(key, []).append(change)
     for group in groups.values():
-        yield group[0], group
+        yield replace(group[0], details=tuple(map(_cut_values, group[0].details))), group
+
+
+def _cut_values(detail: Detail) -> Detail:
+    """A detail whose values are short enough to read; JSON has all of them."""
+    if detail.what not in ("argument", "constant"):
+        return detail
+    before, after = (
+        text if text is None or len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+        for text in (detail.before, detail.after)
+    )
+    return replace(detail, before=before, after=after)
 
 
 def _name(group: list[Change]) -> str:
@@ -232,7 +247,7 @@ def _markdown(difference: Difference) -> Iterator[str]:
             yield f"| | and {len(groups) - _LISTED:,} more | | | |"
     for code in difference.code:
         lines = _code_lines(code)
-        fence = "`" * max(3, 1 + max((len(run) for line in lines for run in _backticks(line)), default=0))
+        fence = "`" * max(3, 1 + max(map(_backticks, lines), default=0))
         yield from ("", f"{_code(_code_name(code))}{_times(code.places)}:", "", f"{fence}diff", *lines, fence)
     if difference.shapes:
         yield from ("", "| value | before | after |", "|---|---|---|")
@@ -248,11 +263,11 @@ def _markdown(difference: Difference) -> Iterator[str]:
             yield from ("", "</details>")
 
 
-def _backticks(line: str) -> list[str]:
-    return [run for run in "".join(c if c == "`" else " " for c in line).split() if run]
+def _backticks(text: str) -> int:
+    """The most backticks that stand together in a text."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def _code(text: str) -> str:
     """A text as code inside a table."""
-    safe = text.replace("\n", " ").replace("|", "\\|")
-    return f"`` {safe} ``" if "`" in safe else f"`{safe}`"
+    return as_code(text.replace("\n", " ")).replace("|", "\\|")

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from confnet.blueprint import modules_of
 from confnet.diff.facts import Facts, FactsOf
-from confnet.plan import ModulePlan
+from confnet.plan import ModulePlan, Plan
+from confnet.resolved.code import codes_of, reads_of_others
 
 __all__ = ["Pairing", "pair_up"]
 
@@ -29,10 +31,11 @@ class Pairing:
     added: list[tuple[str, Facts]] = field(default_factory=list)
 
 
-def pair_up(a: ModulePlan, b: ModulePlan) -> Pairing:
+def pair_up(a: Plan, b: Plan) -> Pairing:
     """The modules of two models, paired."""
     pairing = Pairing()
-    _Pairer(pairing, FactsOf()).modules("", "", a, b)
+    outside = reads_of_others(text for plan in (a, b) for module in modules_of(plan) for text in codes_of(module))
+    _Pairer(pairing, FactsOf(frozenset(outside))).modules("", "", a.root, b.root)
     _find_moved(pairing)
     return pairing
 
@@ -98,18 +101,21 @@ class _Pairer:
 
 def _find_moved(pairing: Pairing) -> None:
     """What was removed in one place and added in another is moved: beside it first, else wherever it holds anything."""
+    waiting: dict[str, list[tuple[str, Facts]]] = {}
+    for each in pairing.added:
+        waiting.setdefault(each[1].digest, []).append(each)
     for near in (True, False):
         for path, facts in list(pairing.removed):
-            match = next((each for each in pairing.added if _is_moved(path, facts, *each, near=near)), None)
+            equal = waiting.get(facts.digest, [])
+            match = next((each for each in equal if _is_moved(path, facts, each[0], near=near)), None)
             if match is not None:
+                equal.remove(match)
                 pairing.removed.remove((path, facts))
                 pairing.added.remove(match)
                 pairing.moved.append((path, match[0], facts))
 
 
-def _is_moved(path: str, facts: Facts, other: str, others: Facts, *, near: bool) -> bool:
-    if facts.digest != others.digest:
-        return False
+def _is_moved(path: str, facts: Facts, other: str, *, near: bool) -> bool:
     if near:
         return path.rpartition(".")[0] == other.rpartition(".")[0]
     return bool(facts.children or facts.arguments or facts.said)  # every ReLU is as every other

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from confnet.diagnostics import ConfnetError
 from confnet.formatting.lines import Line, joined
@@ -19,7 +18,6 @@ __all__ = ["formatted"]
 
 INDENT = 2
 _BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks for YAML 1.1 alone
-_CODE_KEYS = ("forward", "do", "value")
 
 
 def formatted(text: str, name: str = "<text>") -> str:
@@ -32,13 +30,13 @@ def formatted(text: str, name: str = "<text>") -> str:
     before = parse(text, name).root
     if _BREAKS.search(text):
         return text
-    writer = _Writer(text, tokens_of(text, name))
+    writer = _Writer(text, tokens_of(text))
     new = joined(writer.run())
     try:
         after = parse(new, name).root
     except ConfnetError:
         return text
-    again = _Writer(new, tokens_of(new, name))
+    again = _Writer(new, tokens_of(new))
     again.run()
     return new if _same(before, after) and again.remarks == writer.remarks else text
 
@@ -117,7 +115,7 @@ class _Writer:
     # --- tokens -------------------------------------------------------------------------------------------------------
 
     def write(self, token: Token) -> None:
-        waiting = self.gap(token.line, token.column)
+        waiting = self.gap(token.line)
         if self.previous is None or token.line > self.place[0]:
             indent = self.line_indent(token)
             self.comments(waiting, token.column, indent)
@@ -136,6 +134,8 @@ class _Writer:
             self.frames.append(_Frame("flow", token.column, self.block_indent()))
         if token.kind == "key":
             self.leave_indentless()
+        if token.kind == "alias":
+            self.is_key = False
         self.previous = token
 
     def line_indent(self, token: Token) -> int:
@@ -156,7 +156,7 @@ class _Writer:
         if token.kind in ("comma", "close"):
             return " " if kind == "value" else ""
         if token.kind == "value":
-            return " " if kind == "alias" else ""
+            return " " if kind in ("alias", "anchor") else ""
         return "" if kind == "open" else " "
 
     def scalar(self, token: Token) -> None:
@@ -167,14 +167,11 @@ class _Writer:
             self.block(token)
             return
         first, *rest = self.pieces(token)
-        self.lines[-1].text += _double_quoted(first, token) if not rest else first.rstrip()
+        self.lines[-1].text += _without_folded(first, token) if rest else _double_quoted(first, token)
         indent = (self.frames[-1].indent if self.frames else 0) + INDENT
         for number, piece in enumerate(rest):
-            last = number == len(rest) - 1
-            stripped = piece.strip(" \t") if not last else piece.lstrip(" \t")
-            if not last and piece.endswith((" ", "\t")) and re.search(r"(?<!\\)(\\\\)*\\$", stripped):
-                stripped += " "  # an escaped one
-            self.lines.append(Line(indent if stripped else 0, stripped, fixed=True))
+            text = (piece if number == len(rest) - 1 else _without_folded(piece, token)).lstrip(" \t")
+            self.lines.append(Line(indent if text else 0, text, fixed=True))
         self.place = (token.end_line, token.end_column)
 
     def pieces(self, token: Token) -> list[str]:
@@ -188,31 +185,30 @@ class _Writer:
         """A text below `|` or `>`: its lines as they are, moved."""
         head = re.match(r"([|>])([-+0-9]*)", self.source[token.line][token.column :])
         assert head is not None
+        is_code = _is_code([frame.key for frame in self.frames])
+        is_open = token.end_column > 0  # the file ends here, without a line break
         chomp = re.sub(r"[0-9]", "", head[2])
+        if is_open and not is_code and not token.value.endswith("\n"):
+            chomp = "-"
         digit = str(INDENT) if re.search(r"[0-9]", head[2]) else ""
         self.lines[-1].text += head[1] + digit + chomp
         self.trailing(token.line, token.column + len(head[0]))
-        end = token.end_line + (1 if token.end_column else 0)
-        content = self.source[token.line + 1 : end]
-        while content and not content[-1].strip(" ") and chomp != "+":
-            content.pop()
+        content = self.source[token.line + 1 : token.end_line + is_open]
         shift = _shift(content, token.value)
         lines = [raw[shift:] for raw in content]
-        if token.style == "|" and self.is_code():
+        if token.style == "|" and is_code:
             lines = _without_trailing(lines)
+        while lines and not lines[-1] and chomp != "+":
+            lines.pop()
         indent = (self.frames[-1].indent if self.frames else 0) + INDENT
         self.lines += [Line(indent if line else 0, line, fixed=True) for line in lines]
-        self.place = (token.line + len(content), len(self.source[token.line + len(content)]))
-
-    def is_code(self) -> bool:
-        """Whether the text here is code, as far as its key tells."""
-        keys = [frame.key for frame in self.frames]
-        return bool(keys) and (keys[-1] in _CODE_KEYS or "methods" in keys[-2:-1])
+        last = token.line + len(lines)
+        self.place = (last, len(self.source[last]))
 
     # --- comments -----------------------------------------------------------------------------------------------------
 
-    def gap(self, line: int, column: int) -> list[tuple[int, str]]:
-        """The comments between the last token and a place, with their columns; blank lines are empty ones.
+    def gap(self, line: int) -> list[tuple[int, str]]:
+        """The comments between the last token and a line, with their columns; blank lines are empty ones.
 
         A comment behind the last token goes to its line.
         """
@@ -243,24 +239,42 @@ class _Writer:
         return [frame for frame in (*self.closed, *self.frames) if frame.kind != "flow"]
 
     def end(self) -> None:
-        self.comments(self.gap(len(self.source), 0), 0, 0)
+        self.comments(self.gap(len(self.source)), 0, 0)
 
 
 def _own_line(text: str) -> tuple[int, str]:
     return len(text) - len(text.lstrip()), text.strip()
 
 
+def _without_folded(piece: str, token: Token) -> str:
+    """A line of a scalar over several without the spaces that YAML drops at its end: all but one that is escaped."""
+    text = piece.rstrip(" \t")
+    is_escaped = token.style == '"' and re.search(r"(?<!\\)(\\\\)*\\$", text)
+    return text + piece[len(text) :][:1] if is_escaped else text
+
+
 def _shift(content: list[str], value: str) -> int:
     """How far the lines of a block are indented beyond what they hold."""
-    raw = next((line for line in content if line.strip(" ")), "")
+    raw = next((line for line in content if line.strip(" ")), None)
+    if raw is None:
+        return max(map(len, content), default=0)
     held = next((line for line in value.split("\n") if line.strip(" ")), "")
     return (len(raw) - len(raw.lstrip(" "))) - (len(held) - len(held.lstrip(" ")))
+
+
+def _is_code(keys: list[str]) -> bool:
+    """Whether a text is code, as far as the keys that lead to it tell."""
+    *outer, last = keys or [""]
+    if last == "value":
+        return bool({"buffers", "init"} & {*outer[-2:]})
+    return last in ("forward", "do") or outer[-1:] == ["methods"]
 
 
 def _without_trailing(lines: list[str]) -> list[str]:
     """Lines of code without spaces at their ends, unless these are part of a text in it."""
     stripped = [line.rstrip() for line in lines]
-    return stripped if _tree("\n".join(stripped)) == _tree("\n".join(lines)) else lines
+    tree = _tree("\n".join(lines))
+    return stripped if tree is not None and tree == _tree("\n".join(stripped)) else lines
 
 
 def _tree(code: str) -> str | None:
@@ -277,17 +291,25 @@ def _double_quoted(text: str, token: Token) -> str:
     return '"' + text[1:-1].replace("''", "'") + '"'
 
 
-def _same(one: Node, other: Node) -> bool:
-    """Whether two values of files are the same all through; code may have lost spaces at the ends of its lines."""
+def _same(one: Node, other: Node, keys: tuple[str, ...] = ()) -> bool:
+    """Whether two values of files are the same all through; code may have lost spaces at the ends of its lines.
+
+    `keys` lead to them.
+    """
     if isinstance(one, Scalar) and isinstance(other, Scalar):
         if (one.style in ("", "|", ">") or other.style in ("", "|", ">")) and one.style != other.style:
             return False
-        if one.style == "|" and one.text != other.text:
-            return _without_trailing(one.text.split("\n")) == _without_trailing(other.text.split("\n"))
+        if one.style == "|" and one.text != other.text and _is_code([*keys]):
+            before, after = (_without_trailing(each.text.rstrip().split("\n")) for each in (one, other))
+            return before == after
         return one.text == other.text and type(one.value) is type(other.value)
     if isinstance(one, Sequence) and isinstance(other, Sequence):
-        return len(one.items) == len(other.items) and all(map(_same, one.items, other.items))
+        return len(one.items) == len(other.items) and all(
+            _same(a, b, (*keys, "")) for a, b in zip(one.items, other.items, strict=True)
+        )
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        pairs = list(zip_longest(one.entries, other.entries))
-        return all(a is not None and b is not None and _same(a[0], b[0]) and _same(a[1], b[1]) for a, b in pairs)
+        return len(one.entries) == len(other.entries) and all(
+            _same(key, its_key) and _same(value, its_value, (*keys, key.text))
+            for (key, value), (its_key, its_value) in zip(one.entries, other.entries, strict=True)
+        )
     return False

@@ -4,7 +4,7 @@ Plain data in, text out: the wiring comes from `confnet.api.trace`, what each mo
 `confnet.api.inspect`. Nothing here needs torch but through those.
 """
 
-from confnet.graph.picture import FORMS, Picture, form_of, graph_html, picture
+from confnet.graph.picture import FORMS, Picture, graph_html, picture
 from confnet.graph.program import GraphvizError
 
-__all__ = ["FORMS", "GraphvizError", "Picture", "form_of", "graph_html", "picture"]
+__all__ = ["FORMS", "GraphvizError", "Picture", "graph_html", "picture"]

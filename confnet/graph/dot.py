@@ -123,11 +123,11 @@ def _html(lines: list[str], marks: str, between: str = "<br/>") -> str:
 
 
 def _plain(text: str) -> str:
-    """A text without what XML cannot hold."""
+    """A text without what XML or UTF-8 cannot hold."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _quoted(text: str, newline: str = "\\n") -> str:
     """A text between quotes: nothing in it means anything to Graphviz."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ")
-    return f'"{escaped}"'.replace("\n", newline)
+    lines = (_plain(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
+    return f'"{newline.join(lines)}"'

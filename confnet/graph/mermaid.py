@@ -81,12 +81,13 @@ class _Writer:
 
 
 def _quoted(lines: list[str]) -> str:
-    """Lines as a label: characters that mean something to Mermaid or to HTML are written by their numbers."""
+    """Lines as a label: what means something to Mermaid, to HTML or to Markdown (a `+` alone is a list, two stars are
+    emphasis) is written by its number."""
     return '"' + "<br>".join("".join(map(_character, line)) for line in lines if line) + '"'
 
 
 def _character(character: str) -> str:
-    if character.isalnum() or character in " .,:_-+/×→…·@÷()[]*=\N{MINUS SIGN}":
+    if character.isalnum() or character in " .,:_-/×→…·@÷()[]=\N{MINUS SIGN}":
         return character
     return f"#{ord(character)};"
 

@@ -387,7 +387,8 @@ function section(parts, title, rows, always = false) {
 function excerpt(parts, title, place, most = 14) {
   if (!place || !place[1] || data.files[place[0]] === undefined) return;
   const [file, number] = place;
-  const lines = data.files[file].split("\n");
+  const lines = data.files[file].split(/\r\n|[\n\r\u0085\u2028\u2029]/); // the line breaks of YAML
+  if (number > lines.length) return;
   const depth = (line) => line.length - line.trimStart().length;
   let end = number;
   while (end < lines.length && end - number + 1 < most && (lines[end].trim() === "" || depth(lines[end]) > depth(lines[number - 1]))) end += 1;
@@ -583,12 +584,14 @@ setTheme(prefersDark.matches);
 prefersDark.addEventListener("change", (event) => setTheme(event.matches));
 at("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme !== "dark"));
 
+let themeOnScreen = "";
 addEventListener("beforeprint", () => {
+  themeOnScreen = document.documentElement.dataset.theme;
   setTheme(false);
   canvas.setAttribute("viewBox", `0 0 ${scene.width} ${scene.height}`);
   at("camera").removeAttribute("transform");
 });
-addEventListener("afterprint", () => { setTheme(prefersDark.matches); canvas.removeAttribute("viewBox"); move(); });
+addEventListener("afterprint", () => { setTheme(themeOnScreen === "dark"); canvas.removeAttribute("viewBox"); move(); });
 
 // --- the start ----------------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -20,10 +19,10 @@ from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.records import dataclass
 from confnet.wiring import Trace
 
-__all__ = ["FORMS", "Picture", "form_of", "graph_html", "picture"]
+__all__ = ["FORMS", "Picture", "graph_html", "picture"]
 
 FORMS: Final = ("svg", "png", "html", "mmd", "dot")
-"""What a picture can be written as; also the endings of files."""
+"""What a picture can be written as."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,3 @@ def graph_html(
     text = picture(source, variant=variant, root=root, args=args, limits=limits).written("html")
     assert isinstance(text, str)
     return text
-
-
-def form_of(path: str) -> str | None:
-    """The form that the ending of a file's name asks for; None for another ending."""
-    ending = os.path.splitext(path)[1].removeprefix(".").lower()
-    return ending if ending in FORMS else None

@@ -29,6 +29,8 @@ def run_dot(text: str, form: str) -> bytes:
         raise GraphvizError(
             "graphviz takes too long for so many boxes: use `-o model.html`, or a smaller --depth"
         ) from None
+    except OSError as error:
+        raise GraphvizError(f"graphviz cannot be started: {error.strerror or error}") from error
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise GraphvizError(f"graphviz failed: {reason[-1] if reason else f'exit code {done.returncode}'}")

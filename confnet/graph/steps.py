@@ -45,6 +45,11 @@ class Box:
     position: int = 0
     first_arrow: int = 0
 
+    @property
+    def fqns(self) -> tuple[str, ...]:
+        """The dotted names that the box stands for: its own, and those of the modules that are joined with it."""
+        return (self.fqn, *(inner.fqn for inner in self.joined))
+
     def leaves(self) -> Iterator[Box]:
         """The innermost boxes, in order."""
         waiting = [self]

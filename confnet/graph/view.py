@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from confnet.graph.boxes import Graph
@@ -34,12 +34,11 @@ def opened(graph: Graph, depth: int | None = None, names: Collection[str] = (), 
         if depth is None and sum(1 for _ in _seen(graph.root, more)) > most:
             break
         found = more
-    for box in graph.boxes():
-        if box.kind == "module" and box.fqn in names and box.children:
-            inner: Box | None = box
-            while inner is not None:
-                found.add(id(inner if inner.run is None else inner.run.copies[0]))
-                inner = inner.parent
+    if names:
+        places = _places(graph)
+        for box in graph.boxes():
+            if box.kind == "module" and box.children and not {*box.fqns}.isdisjoint(names):
+                found |= {id(seen) for seen in _stand_ins(_path(box), places)}
     return found
 
 
@@ -93,7 +92,7 @@ def view_of(graph: Graph, open_boxes: set[int]) -> View:
 
 
 def _edges(graph: Graph, open_boxes: set[int]) -> list[Edge]:
-    places = {id(child): index for box in graph.boxes() for index, child in enumerate(box.children)}
+    places = _places(graph)
     found: dict[tuple[int, int], Edge] = {}
     for arrow in graph.arrows:
         source, target = _path(arrow.source), _path(arrow.target)
@@ -129,16 +128,29 @@ def _within_run(source: list[Box], target: list[Box]) -> bool:
     return False
 
 
-def _visible(path: list[Box], places: dict[int, int], open_boxes: set[int]) -> Box:
+def _visible(path: list[Box], places: Mapping[int, int], open_boxes: set[int]) -> Box:
     """The box that is seen where a box is: a box around it that is closed, in the first copy of each run."""
     seen = path[0]
-    for box in path[1:]:
+    for seen in _stand_ins(path, places):
         if not _is_open(seen, open_boxes):
-            return seen
-        seen = seen.children[places[id(box)]]
-        if seen.run is not None:
-            seen = seen.run.copies[0]
+            break
     return seen
+
+
+def _places(graph: Graph) -> dict[int, int]:
+    """Where each box stands among the children of the one around it."""
+    return {id(child): index for box in graph.boxes() for index, child in enumerate(box.children)}
+
+
+def _stand_ins(path: list[Box], places: Mapping[int, int]) -> Iterator[Box]:
+    """What is drawn for each box on the way to one: in the place of any copy of a run the first of them."""
+    here = path[0]
+    yield here
+    for box in path[1:]:
+        here = here.children[places[id(box)]]
+        if here.run is not None:
+            here = here.run.copies[0]
+        yield here
 
 
 def _is_open(box: Box, open_boxes: set[int]) -> bool:

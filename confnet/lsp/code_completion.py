@@ -18,10 +18,10 @@ from confnet.lsp.wording import function_line, function_of, function_text
 
 __all__ = ["chain_of", "code_items", "resolve_chain"]
 
-_CHAIN = re.compile(r"((?:[^\W\d]\w*(?:\[[^\[\]]*\])?\s*\.\s*)+)\w*$")
+_CHAIN = re.compile(r"(?<!\w)((?:[^\W\d]\w*(?:\[[^\[\]]*\])?\s*\.\s*)+)\w*$")
 _AFTER_VALUE = re.compile(r"[)\]}\"']\s*\.\s*\w*$")
 _NUMBER = re.compile(r"\d\.\d*$")
-_CALL = re.compile(r"([^\W\d][\w.\[\]]*)\s*$")
+_CALL = re.compile(r"(?<![\w.])([^\W\d][\w.\[\]]*)\s*$")
 _MATH: dict[str, Kind] = {"sqrt": "function", "exp": "function", "log": "function", "pi": "value", "inf": "value"}
 _WORDS = (
     "return", "if", "elif", "else", "for", "in", "not", "and", "or", "is", "None", "True", "False", "assert", "pass",

@@ -199,7 +199,7 @@ class Completer:
         """The values of an argument: texts it takes, true and false, dtypes, modules, `$` names."""
         found = given = arguments_of(cursor.place)
         name = cursor.place.argument
-        argument = given[int(name)] if name.isdigit() and int(name) < len(given) else None
+        argument = given[int(name)] if name.isdecimal() and int(name) < len(given) else None
         argument = argument or next((each for each in found if each.name == name), None)
         if argument is not None:
             words = list(argument.texts)

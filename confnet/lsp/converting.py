@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -82,8 +82,10 @@ def range_of_span(text: Text, span: Span) -> lsp.Range:
     return lsp.Range(start, position(text, span.end_line - 1, max(span.end_column, span.column) - 1))
 
 
-def diagnostic(found: Diagnostic, texts: Mapping[str, Text], own: str, related: bool) -> lsp.Diagnostic:
-    """A diagnostic as an editor shows it, with the text that the command prints.
+def diagnostic(
+    found: Diagnostic, texts: Mapping[str, Text], uri: Callable[[str], str], related: bool
+) -> lsp.Diagnostic:
+    """A diagnostic as an editor shows it, with the text that the command prints; `uri` gives that of a file.
 
     Notes with a place are links, or lines of the message where the editor has no such links (`related` False).
     """
@@ -94,7 +96,7 @@ def diagnostic(found: Diagnostic, texts: Mapping[str, Text], own: str, related: 
         if note.span is None or not related:
             lines.append(f"note: {note.message}" + (f" at {note.span}" if note.span is not None else ""))
         else:
-            where = lsp.Location(uri_of(note.span.file, own), range_of_span(_text(texts, note.span), note.span))
+            where = lsp.Location(uri(note.span.file), range_of_span(_text(texts, note.span), note.span))
             links.append(lsp.DiagnosticRelatedInformation(where, note.message))
     if found.help:
         lines.append(f"help: {found.help}")

@@ -12,8 +12,9 @@ from confnet.lsp.positions import Text
 
 __all__ = ["Cursor", "Target", "cursor_at", "target_at"]
 
-_WORD = re.compile(r"[\w$.:/+-]*$")
-_NAME = re.compile(r"\w*$")
+# Tried at the beginning of a word only: elsewhere, a long line would take forever.
+_WORD = re.compile(r"(?<![\w$.:/+-])[\w$.:/+-]*$")
+_NAME = re.compile(r"(?<!\w)\w*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ def target_at(text: Text, line: int, column: int, outline: Outline) -> Target | 
     in_code = place.kind == "code" or (place.kind == "method" and not node.children)
     word = next((m for m in re.finditer(r"\w+", full) if m.start() <= column <= m.end()), None)
     if in_code and word is not None:
-        dotted = re.search(r"(?:[^\W\d]\w*(?:\[\w+\])?\s*\.\s*)*$", full[: word.start()])
+        dotted = re.search(r"(?<!\w)(?:[^\W\d]\w*(?:\[\w+\])?\s*\.\s*)*$", full[: word.start()])
         chain = (dotted[0] if dotted else "").replace(" ", "") + word[0]
         return Target("code", node, place, word[0], line, word.start(), word.end(), chain)
     if word is not None and _expression(full[: word.end()]) is not None:

@@ -115,7 +115,6 @@ class Document:
     shaped: Content | None = None
     published: dict[str, list[Diagnostic]] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
-    fresh: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def name(self) -> str:

@@ -132,7 +132,7 @@ class Hoverer:
 
     def argument(self, place: Place, name: str) -> str:
         arguments = arguments_of(place)
-        if name.isdigit() and int(name) < len(arguments):
+        if name.isdecimal() and int(name) < len(arguments):
             name = arguments[int(name)].name
         found = next((argument for argument in arguments if argument.name == name), None)
         if found is not None:

@@ -57,6 +57,11 @@ class Server(LanguageServer):
         """The document of a path, if it is open."""
         return next((each for each in self.documents.values() if each.path == path), None)
 
+    def uri_of(self, file: str, document: Document) -> str:
+        """The URI of a file that belongs to a document: of one that is open, as the editor writes it."""
+        found = self.opened(file)
+        return found.uri if found is not None else converting.uri_of(file, document.uri)
+
     def document(self, uri: str) -> Document | None:
         """An open document of confnet's."""
         found = self.documents.get(uri)
@@ -94,7 +99,6 @@ class Server(LanguageServer):
 
     def touch(self, document: Document) -> None:
         """Check a document again, and those that include it."""
-        document.fresh.clear()
         document.changed.set()
         self.touch_users(document)
 
@@ -102,7 +106,6 @@ class Server(LanguageServer):
         for other in self.documents.values():
             answer = other.structure
             if other is not document and answer is not None and document.path in answer.files:
-                other.fresh.clear()
                 other.changed.set()
 
     # --- checking -------------------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ class Server(LanguageServer):
     async def check(self, document: Document) -> None:
         """The structure of a document now, its shapes when it has been quiet for a while."""
         waiting = self.shaping.pop(document.uri, None)
-        if waiting is not None and not getattr(waiting, "is_running", False):
+        if waiting is not None:
             waiting.cancel()
         content = document.content
         if document.too_large:
@@ -138,10 +141,6 @@ class Server(LanguageServer):
         self.publish(document)
         if document.structure is not None and self.shapes is not None and not self.has_errors(document):
             self.shaping[document.uri] = asyncio.create_task(self.shape(document, self.shapes))
-        else:
-            if document.structure is None or self.has_errors(document):
-                document.shapes = None if document.structure is None else document.shapes
-            document.fresh.set()
 
     def has_errors(self, document: Document) -> bool:
         answer = document.structure
@@ -151,9 +150,8 @@ class Server(LanguageServer):
         """The shapes of a document, and of the names in its code."""
         await asyncio.sleep(QUIET)
         content = document.content
-        answer = await asyncio.shield(worker.ask(self.job("shapes", document)))
+        answer = await worker.ask(self.job("shapes", document))
         if answer is None or self.documents.get(document.uri) is not document:
-            document.fresh.set()
             return
         document.shapes, document.shaped = answer, content
         document.locals = ()
@@ -161,11 +159,9 @@ class Server(LanguageServer):
         self.publish(document)
         self.refresh()
         if document.content is content:
-            found = await asyncio.shield(worker.ask(self.job("locals", document)))
+            found = await worker.ask(self.job("locals", document))
             if found is not None and document.shaped is content:
                 document.locals = found.locals
-            if document.content is content:
-                document.fresh.set()
 
     def job(self, kind: Any, document: Document) -> Job:
         others = {
@@ -189,7 +185,7 @@ class Server(LanguageServer):
         document.published = {document.uri: []}
         if document.structure is not None:
             for found in document.diagnostics():
-                uri = converting.uri_of(found.span.file, document.uri) if found.span is not None else document.uri
+                uri = self.uri_of(found.span.file, document) if found.span is not None else document.uri
                 document.published.setdefault(uri, []).append(found)
         self.send(before | set(document.published))
 
@@ -205,7 +201,8 @@ class Server(LanguageServer):
             self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, list(shown.values()), version))
 
     def converted(self, found: Diagnostic, document: Document) -> lsp.Diagnostic:
-        return converting.diagnostic(found, self.texts(document), document.uri, self.has_links)
+        texts = self.texts(document)
+        return converting.diagnostic(found, texts, lambda file: self.uri_of(file, document), self.has_links)
 
     def texts(self, document: Document) -> dict[str, Text]:
         """The texts that the diagnostics of a document point into."""
@@ -292,7 +289,7 @@ class Server(LanguageServer):
         other = self.opened(found.file.name)
         text = other.content.text if other is not None else Text("\n".join(found.file.outline.lines), self.encoding)
         place = converting.range_of(text, found.line, found.column, found.line, found.end)
-        return lsp.Location(converting.uri_of(found.file.name, uri), place)
+        return lsp.Location(self.uri_of(found.file.name, document), place)
 
     def symbols(self, uri: str) -> list[lsp.DocumentSymbol] | None:
         """What a document is made of."""
@@ -330,7 +327,7 @@ class Server(LanguageServer):
                 if text is None:
                     continue
                 place = converting.range_of_span(text, each.fix.span)
-                where = converting.uri_of(each.fix.span.file, document.uri)
+                where = self.uri_of(each.fix.span.file, document)
                 edit = lsp.WorkspaceEdit(changes={where: [lsp.TextEdit(place, each.fix.text)]})
                 title = f"Write `{each.fix.text}`" if each.fix.text else "Remove it"
                 found.append(lsp.CodeAction(title, lsp.CodeActionKind.QuickFix, [shown], edit=edit, is_preferred=True))
@@ -342,7 +339,7 @@ class Server(LanguageServer):
             task.cancel()
         for worker in (self.structure, self.shapes):
             if worker is not None:
-                worker.stop()
+                worker.end()
 
 
 _BEGINNINGS = ("c", "co", "con", "conf", "confn", "confne", "confnet")

@@ -76,7 +76,7 @@ def answer(job: Job) -> Answer:
     files = tuple(spec.texts)
     if job.kind == "locals":
         return Answer(files=files, locals=_locals(spec))
-    report = api.check(spec) if job.kind == "structure" else api.validate(spec)
+    report = api.validate(spec, shapes=job.kind == "shapes")
     shown = next((shapes for shapes in report.shapes if shapes.checked), None)
     values = _values(shown) if shown is not None else ()
     summary = tuple(f"{_chosen(shapes)}{shapes}" for shapes in report.shapes)
@@ -84,9 +84,10 @@ def answer(job: Job) -> Answer:
 
 
 def _spec(job: Job) -> Spec:
-    """The spec of a job, read once for its shapes and its locals. Raises ConfnetError."""
+    """The spec of a job. Locals are asked for right after shapes, of the same reading; whatever else is asked, files
+    on the disk may be others since. Raises ConfnetError."""
     global _last
-    if _last is not None and replace(_last[0], kind=job.kind) == job:
+    if job.kind == "locals" and _last is not None and replace(_last[0], kind="locals") == job:
         return _last[1]
     _last = None
     if job.path is None:

@@ -13,7 +13,7 @@ from confnet.limits import DEFAULT_LIMITS, Limits
 from confnet.loading import Spec, load_text
 from confnet.pipeline import make_plan
 from confnet.plan import CONTAINERS, Definition, DTypeName, ModulePlan, Plan, Share
-from confnet.resolved.code import mentions, reads_of_others
+from confnet.resolved.code import codes_of, mentions, reads_of_others
 from confnet.resolved.parts import (
     buffer_data,
     hook_data,
@@ -25,7 +25,7 @@ from confnet.resolved.parts import (
     parameter_data,
     rule_data,
 )
-from confnet.resolved.values import call_data, escaped, plain_data
+from confnet.resolved.values import call_data, dtypes_in, escaped, plain_data
 from confnet.source.layout import Code, Prose, lay_out
 from confnet.spec.words import camel_case, is_layer_key
 
@@ -238,26 +238,20 @@ class _Document:
             if name not in held and (name in own or (name in plan.own_args and name in self.outside))
         }
 
-    def args(self, plan: ModulePlan) -> dict[str, object]:
+    def args(self, plan: ModulePlan) -> Mapping[str, object]:
         """The constants that must be args: those that the code of others reads, and dtypes, which no `let` gives."""
-        return {
+        kept = self.kept(plan)
+        dtypes = {name: DTypeName(name) for value in kept.values() for name in dtypes_in(value)}
+        return {name: _fixed(value) for name, value in dtypes.items()} | {
             name: _fixed(value)
-            for name, value in self.kept(plan).items()
+            for name, value in kept.items()
             if _needs_arg(value) or (name in plan.own_args and name in self.outside)
         }
 
     def texts(self, plan: ModulePlan) -> Iterator[str]:
         """All code of a module that may read its constants."""
         reach = self.reach.get(id(plan))
-        if plan.definition is not None:
-            yield from (method.code.text for method in plan.definition.methods.values())
-        yield from (b.code.text for b in plan.buffers.values() if b is not None and b.code is not None)
-        for index, hook in enumerate(plan.hooks):
-            if hook.code is not None and hook.in_body and reach is not None and index in reach.hooks:
-                yield hook.code.text
-        for index, rule in enumerate(plan.rules):
-            if reach is not None and index in reach.rules:
-                yield from (method.code.text for method in rule.methods.values())
+        return codes_of(plan, rules=reach.rules if reach else (), hooks=reach.hooks if reach else ())
 
 
 def _idle(*rest: Any) -> frozenset[str]:
@@ -275,7 +269,8 @@ def _fixed(value: object) -> dict[str, object]:
         return {"type": "dtype", "default": value.name}
     types = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
     data: dict[str, object] = {"type": types.get(type(value), "any"), "default": plain_data(value)}
-    return {**data, "choices": [value]} if isinstance(value, bool | int | float | str) else data
+    is_equal = isinstance(value, bool | int | float | str) and value == value  # NaN is not
+    return {**data, "choices": [value]} if is_equal else data
 
 
 def _same(one: object, other: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from confnet.catalog.arguments import Argument, Takes
 from confnet.catalog.types import MISMATCH, TensorLiteral
@@ -10,7 +10,7 @@ from confnet.plan import DTypeName, LayerName, ModulePlan
 from confnet.resolved.code import expression_text
 from confnet.spec.words import is_layer_key
 
-__all__ = ["ModuleData", "call_data", "escaped", "expression", "plain_data", "value_data"]
+__all__ = ["ModuleData", "call_data", "dtypes_in", "escaped", "expression", "plain_data", "value_data"]
 
 ModuleData = Callable[[ModulePlan, str], object]
 """What a file writes for a module under a label."""
@@ -23,20 +23,33 @@ def escaped(text: str) -> str:
 
 def expression(value: object) -> str:
     """A `$` expression that gives a value."""
-    return f"$({expression_text(value)})"
+    return f"$({expression_text(value, '')})"
 
 
 def plain_data(value: object) -> object:
-    """A value that code reads, exactly: a tuple stays one."""
+    """A value that code reads, exactly: a tuple stays one, and a dtype in a collection is that of the arg so called."""
     if isinstance(value, tuple | range):
         return expression(value)
     if isinstance(value, list):
-        return [plain_data(item) for item in value]
+        return [_inner(item) for item in value]
     if isinstance(value, dict):
-        return {escaped(key): plain_data(item) for key, item in value.items()}
+        return {escaped(key): _inner(item) for key, item in value.items()}
     if isinstance(value, DTypeName):
         return value.name
     return escaped(value) if isinstance(value, str) else value
+
+
+def _inner(value: object) -> object:
+    return f"${value.name}" if isinstance(value, DTypeName) else plain_data(value)
+
+
+def dtypes_in(value: object) -> Iterator[str]:
+    """The dtypes in a collection, at any depth."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for item in items:
+        if isinstance(item, DTypeName):
+            yield item.name
+        yield from dtypes_in(item)
 
 
 def value_data(value: object, argument: Argument | None, module: ModuleData) -> object:

@@ -38,11 +38,11 @@ def callee_definitions() -> dict[str, Schema]:
     applied: _Callees = {name: function.after(1) for name, function in registry.applies.items()}
     code = described({"type": list(SCALAR)}, "code over the parameter's `shape` and what code may read")
     called = {
-        "initializer": _named("initializer", inits, initializer_documentation, value=code),
-        "parametrization": _named("parametrization", parametrizations, parametrization_documentation),
+        "initializer": _named("initializer", inits, initializer_documentation, {"value": code}),
+        "parametrization": _named("parametrization", parametrizations, parametrization_documentation, {}),
         # The kind of a hook tells how many arguments torch gives it: those of a registered one are not known here.
-        "hook_call": _named("hook_call", BUILTIN_HOOKS, hook_documentation, **{name: {} for name in registry.hooks}),
-        "applied": _named("applied", applied, lambda name: None),
+        "hook_call": _named("hook_call", BUILTIN_HOOKS, hook_documentation, {name: {} for name in registry.hooks}),
+        "applied": _named("applied", applied, lambda name: None, {}),
     }
     one = {"minProperties": 1, "maxProperties": 1}
     return {
@@ -53,8 +53,9 @@ def callee_definitions() -> dict[str, Schema]:
     }
 
 
-def _named(at: str, callees: _Callees, document: _Document, **more: Schema) -> Schema:
-    """A name, or a mapping of a name to its arguments; `at` is where this stands under `$defs`."""
+def _named(at: str, callees: _Callees, document: _Document, more: Mapping[str, Schema]) -> Schema:
+    """A name, or a mapping of a name to its arguments; `at` is where this stands under `$defs`, `more` are names that
+    have a schema already."""
     known = {name: callee for name, callee in callees.items() if callee is not None}
     demanding = [name for name, callee in known.items() if any(argument.required for argument in callee.arguments)]
     made: Schema = {

@@ -252,6 +252,8 @@ class _Meter:
         made = [_storage(item) for item in items]
         if len(set(made)) < len(made) or not self.state.isdisjoint(made) or {*taken} & {*made}:
             return None
+        if any(item.untyped_storage().nbytes() != item.numel() * item.element_size() for item in items):
+            return None  # a part of something larger, all of which is saved with it: `_fresh` makes the part alone
         rest = [size for number, size in frame.saved.items() if number not in taken and number not in made]
         return _Seen(
             frame.total,

@@ -119,14 +119,8 @@ def _fitted(forms: Forms, tables: Sequence[Mapping[_Key, _Form]]) -> Iterator[Lo
         yield LocalShape(name, span, module, tuple(sizes), dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """What a statement assigns: names with their places."""
-
-    names: tuple[tuple[str, Span], ...]
-
-
-_Assignments = dict[str, dict[int, _Names]]
+_Assignments = dict[str, dict[int, dict[str, Span]]]
+"""The names that lines assign, with their places, by file and line."""
 
 
 def _assignments(plan: Plan) -> _Assignments:
@@ -142,7 +136,7 @@ def _assignments(plan: Plan) -> _Assignments:
     return found
 
 
-def _add(lines: dict[int, _Names], code: Code) -> None:
+def _add(lines: dict[int, dict[str, Span]], code: Code) -> None:
     try:
         tree = ast.parse(code.text)
     except (SyntaxError, RecursionError, MemoryError, ValueError):  # an expression over lines assigns nothing
@@ -155,10 +149,10 @@ def _add(lines: dict[int, _Names], code: Code) -> None:
                 parts = [target]
             case _:
                 continue
-        names = tuple((name.id, _span(code, name)) for part in parts for name in target_names(part))
+        names = {name.id: _span(code, name) for part in parts for name in target_names(part)}
         last = statement.lineno if isinstance(statement, ast.For) else statement.end_lineno or statement.lineno
         for line in range(statement.lineno, last + 1):
-            lines[code.first_line + line - 1] = _Names(names)
+            lines.setdefault(code.first_line + line - 1, {}).update(names)
 
 
 def _span(code: Code, name: ast.Name) -> Span:
@@ -205,7 +199,7 @@ class _Watch:
                 done = lines.get(last)
                 if done is not None:
                     values = frame.f_locals
-                    for name, span in done.names:
+                    for name, span in done.items():
                         self.keep(name, span, module, values.get(name))
                 last = frame.f_lineno
             return step

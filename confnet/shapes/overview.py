@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from confnet.blueprint import Blueprint
 from confnet.builder import Built
+from confnet.builder.guard import TooLong
 from confnet.builder.inspection import Places, hook_rows
 from confnet.catalog.registry import lookup
 from confnet.diagnostics import ConfnetError
@@ -116,18 +117,19 @@ def _costs(
     if any(_is_lazy(parameter) for parameter in built.module.parameters()):
         return None, {}, ["FLOPs and activations are unknown: layers are not sized before the first forward"]
     point = chosen_sizes(case, report, given)
-    with suppress(Exception):
-        return measure(built, case, point, dtype, thorough=False), point, []
-    with suppress(Exception):
-        return measure(make(dtype), case, point, dtype, thorough=True), point, []
     larger = {**point, **{name: 2 for name, size in point.items() if size == 1 and name not in given}}
-    try:  # BatchNorm wants more than one value; and now the reason is told
-        return measure(make(dtype), case, larger, dtype, thorough=True), larger, []
-    except ConfnetError as error:
-        reason = error.diagnostics[0].message
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-    shown = ", ".join(f"{name}={size}" for name, size in larger.items())
+    tried = point
+    for tried, thorough in ((point, False), (point, True), (larger, True)):  # BatchNorm wants more than one value
+        try:
+            return measure(built, case, tried, dtype, thorough=thorough), tried, []
+        except ConfnetError as error:
+            reason = error.diagnostics[0].message
+            if isinstance(error, TooLong):
+                break  # and would again
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+        built = make(dtype)
+    shown = ", ".join(f"{name}={size}" for name, size in tried.items())
     if given:
         raise SizeError(f"the model cannot be run at {shown}: {reason}")
     return None, {}, [f"FLOPs and activations are unknown: the run at {shown} failed: {reason}"]

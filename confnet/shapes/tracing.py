@@ -111,7 +111,7 @@ class _Tracer(Runner):
     def call(self, arguments: Mapping[str, Any]) -> Any:
         if self.contract is None:
             return super().call(arguments)
-        wires = self.watching = Wires(self.places, self.state)
+        wires = self.watching = Wires(self.places, self.state, self.lazy)
         inputs = {item.name: item for item in self.contract.inputs or ()}
         for name, value in arguments.items():
             wires.input(name, value, inputs[name].span if name in inputs else None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 
 from confnet.diagnostics import Span
@@ -23,6 +24,7 @@ __all__ = ["Row", "Tensor", "TooManySteps", "Wires", "function_label", "named_te
 MAX_STEPS = 400_000
 
 _CALL: CodeType = nn.Module._call_impl.__code__
+_SIZE: CodeType = LazyModuleMixin._infer_parameters.__code__
 _Point = tuple[str, int, object]
 """A file, a line, and what tells one instruction of the code there from another."""
 
@@ -69,12 +71,12 @@ class _Open:
 class Wires(TorchFunctionMode):
     """The steps of one run, in order. Whoever runs the model tells of its modules by `enter` and `leave`.
 
-    `state` are the parameters and buffers, as `state_of` gives them.
+    `state` are the parameters and buffers, as `state_of` gives them; `lazy` tells that some get their sizes in the run.
     """
 
-    def __init__(self, places: Places, state: Mapping[int, tuple[str, nn.Module]]) -> None:
+    def __init__(self, places: Places, state: Mapping[int, tuple[str, nn.Module]], lazy: bool = False) -> None:
         super().__init__()
-        self.places, self.state = places, state
+        self.places, self.state, self.lazy = places, state, lazy
         self.rows: list[Row] = []
         self.values: list[Tensor] = []
         self.numbers: dict[int, int] = {}
@@ -149,7 +151,7 @@ class Wires(TorchFunctionMode):
     ) -> Any:
         keywords = kwargs or {}
         name = getattr(func, "__name__", "")
-        if self.in_leaf or name == "__set__":
+        if self.in_leaf or name == "__set__" or (self.lazy and self.is_sizing()):
             return func(*args, **keywords)
         before = self.known_of((*args, *keywords.values()))
         result = func(*args, **keywords)
@@ -158,6 +160,15 @@ class Wires(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 self.function(function_label(func), before, made)
         return result
+
+    def is_sizing(self) -> bool:
+        """Whether a lazy layer makes its parameters, which it does before it is called."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code is not _CALL and frame.f_code.co_filename not in self.places.files:
+            if frame.f_code is _SIZE:
+                return True
+            frame = frame.f_back
+        return False
 
     def known_of(self, given: tuple[Any, ...]) -> list[tuple[torch.Tensor, int | None]]:
         """The tensors among arguments, with the values that they are before the call."""

@@ -39,7 +39,7 @@ _OTHER_IN_1_1: Final = re.compile(
     r"|[-+]?[0-9][0-9_]*(\.[0-9_]*)?(e[-+]?[0-9]+)?|[-+]?\.[0-9_]+(e[-+][0-9]+)?|\d{4}-\d\d?-\d\d?([Tt\s].*)?)"
 )
 _FIRST: Final = re.compile(r"[^\s\-?:,\[\]{}#&*!|>'\"%@`]")
-_UNPRINTABLE: Final = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE: Final = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _SPLITS: Final = re.compile(r": | #|:$|\s$")
 _SPLITS_FLOW: Final = re.compile(r"[,\[\]{}:?]")
 
@@ -84,7 +84,7 @@ def _number(value: float) -> str:
 
 def _quoted(text: str) -> str:
     if _UNPRINTABLE.search(text):
-        return json.dumps(text)
+        return _UNPRINTABLE.sub(lambda each: f"\\u{ord(each[0]):04x}", json.dumps(text, ensure_ascii=False))
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if "'" in text or '"' not in text else f"'{text}'"
 
 

@@ -6,7 +6,8 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from confnet.spec.words import LAYER_KEY, camel_case
+from confnet.source.core import core_value
+from confnet.spec.words import LAYER_KEY, camel_case, is_identifier
 
 __all__ = ["summary", "template_names", "template_text"]
 
@@ -33,6 +34,8 @@ def template_text(template: str, name: str | None = None) -> str:
         return text
     if not LAYER_KEY.fullmatch(name):
         raise ValueError(f"a class name is a capitalised identifier such as {camel_case(name)!r}, not {name!r}")
+    if not is_identifier(name) or not isinstance(core_value(name), str):
+        raise ValueError(f"{name!r} means something else in YAML or in Python; choose another name")
     return re.sub(r"(?m)^name: \w+", f"name: {name}", text, count=1)
 
 

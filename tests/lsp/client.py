@@ -152,6 +152,14 @@ class Client:
         params = {"textDocument": {"uri": self.uri(name)}, "position": {"line": line, "character": character}, **more}
         return self.request(f"textDocument/{method}", params)
 
+    def forget(self) -> None:
+        """Close every document, and drop what came: the next test begins anew."""
+        for uri in self.versions:
+            self.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+        self.versions.clear()
+        self.request("textDocument/documentSymbol", {"textDocument": {"uri": "untitled:none"}})
+        self.kept.clear()
+
     def close(self) -> None:
         """End the session as an editor does."""
         try:

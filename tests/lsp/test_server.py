@@ -5,6 +5,7 @@ CONFNET_UPDATE_LSP=1 writes them anew: read the difference.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -19,6 +20,17 @@ import pytest
 
 pytest.importorskip("pygls", reason="the extra `lsp` is not installed")
 
+import torch
+from click.testing import CliRunner
+
+from confnet.catalog.registry import DEFAULT_REGISTRY, layer_of_class
+from confnet.cli import commands
+from confnet.lsp.answers import Job
+from confnet.lsp.completion import Completer
+from confnet.lsp.cursor import cursor_at
+from confnet.lsp.documents import Content
+from confnet.lsp.names import Names
+from confnet.lsp.workers import Worker
 from tests.lsp.client import Client, marked
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -56,10 +68,11 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture
-def client(session: Client, tmp_path: Path) -> Client:
+def client(session: Client, tmp_path: Path) -> Iterator[Client]:
     """The same, with files of its own for each test."""
     session.folder = tmp_path
-    return session
+    yield session
+    session.forget()
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +81,16 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     yield from ending(Client(tmp_path_factory.mktemp("bare"), "--no-shapes", capabilities={}, encodings=["utf-8"]))
 
 
+@pytest.fixture(scope="module")
+def session_with_shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    yield from ending(Client(tmp_path_factory.mktemp("shaping")))
+
+
 @pytest.fixture
-def shaping(tmp_path: Path) -> Iterator[Client]:
-    yield from ending(Client(tmp_path))
+def shaping(session_with_shapes: Client, tmp_path: Path) -> Iterator[Client]:
+    session_with_shapes.folder = tmp_path
+    yield session_with_shapes
+    session_with_shapes.forget()
 
 
 def ending(session: Client) -> Iterator[Client]:
@@ -182,21 +202,43 @@ def test_an_editor_without_fields_gets_none(bare: Client) -> None:
 
 
 def test_a_plugin_is_known_everywhere(tmp_path: Path) -> None:
+    """To the process that answers, and to the one that checks. A function needs no torch, which takes seconds."""
     (tmp_path / "my_layers.py").write_text(
-        "import torch, confnet\n\n@confnet.register\nclass Swish(torch.nn.Module):\n"
-        "    '''x times its sigmoid.'''\n    def __init__(self, beta: float = 1.0):\n        super().__init__()\n"
-        "    def forward(self, x):\n        return x * torch.sigmoid(x)\n"
+        "import confnet\n\nprint('hello')  # which is no message of the protocol\n\n\n@confnet.register\n"
+        "def swish(x, beta: float = 1.0):\n    '''x times its sigmoid.'''\n    return x * (beta * x).sigmoid()\n"
     )
     session = Client(tmp_path, "--no-shapes", "--plugin", "my_layers")
-    text, line, character = marked("confnet: 1\nSequential: [Swi@|@")
+    text, line, character = marked("confnet: 1\nforward: return swi@|@")
     session.open("model.yaml", text)
-    assert "Swish" in [item["label"] for item in session.at("completion", "model.yaml", line, character)["items"]]
-    session.change("model.yaml", "confnet: 1\nSequential: [{Swish: {betta: 2.0}}]\n")
+    assert "swish" in [item["label"] for item in session.at("completion", "model.yaml", line, character)["items"]]
+    session.change("model.yaml", "confnet: 1\nforward: return swish(x, betta=2.0)\n")
+    assert session.at("hover", "model.yaml", line, character)["contents"]["value"].endswith("x times its sigmoid.")
     found = session.diagnostics("model.yaml", until=1)
-    while found[0]["code"] != "unknown-argument":  # the first text was told of before
+    while "betta" not in found[0]["message"]:  # the first text was told of before
         found = session.diagnostics("model.yaml", until=1)
-    assert found[0]["message"] == "`Swish` has no argument `betta`\nhelp: did you mean `beta`?"
+    assert "did you mean `beta`?" in found[0]["message"]
     session.close()
+
+
+def test_registered_layers_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Swish(torch.nn.Module):
+        """x times its sigmoid."""
+
+        def __init__(self, beta: float) -> None:
+            super().__init__()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    monkeypatch.setattr(DEFAULT_REGISTRY, "layers", {"Swish": layer_of_class(Swish, "Swish")})
+    text, line, character = marked("confnet: 1\nSequential: [Swi@|@")
+    content = Content("<text>", text)
+    cursor = cursor_at(content.text, line, character, content.outline)
+    items = Completer(Names(content.file, lambda file, include: None), None, True).items(cursor)
+    (item,) = [item for item in items if item.label == "Swish"]
+    assert item.insert == "{Swish: {beta: ${1}}}"
+    assert item.about is not None
+    assert item.about().endswith("x times its sigmoid.")
 
 
 # --- diagnostics ----------------------------------------------------------------------------------------------------
@@ -258,6 +300,24 @@ def test_mistakes_of_included_files_are_shown_in_them(client: Client) -> None:
     assert [d["code"] for d in client.diagnostics("parts.yaml", until=1)] == ["unknown-type"]
     client.change("parts.yaml", library.replace("$m", "$n"))
     assert client.diagnostics("parts.yaml", until=0) == []
+
+
+def test_a_file_that_is_another_on_the_disk_is_read_again(client: Client) -> None:
+    parts = client.folder / "parts.yaml"
+    library = "confnet: 1\nmodules:\n  Block:\n    args: {n: int}\n    Linear: [$n, $n]\n"
+    parts.write_text(library)
+    client.open("model.yaml", "confnet: 1\ninclude: [parts.yaml]\nSequential: [{Block: {m: 4}}]\n")
+    assert client.diagnostics("model.yaml") != []
+    parts.write_text(library.replace("n: int", "m: int").replace("$n", "$m"))
+    client.notify("workspace/didChangeWatchedFiles", {"changes": [{"uri": parts.as_uri(), "type": 2}]})
+    assert client.diagnostics("model.yaml", until=0) == []
+
+
+def test_a_file_keeps_the_name_that_its_editor_gives_it(client: Client) -> None:
+    """Brackets may be escaped in a URI or not: what is told of a file is told under the name that it was opened by."""
+    uri = client.folder.as_uri() + "/model(1).yaml"
+    client.open(uri, "confnet: 1\nSequential: [Relu]\n")
+    assert [d["code"] for d in client.diagnostics(uri, until=1)] == ["unknown-layer"]
 
 
 def test_a_note_with_a_place_is_a_link_where_the_editor_has_links(client: Client, bare: Client) -> None:
@@ -521,6 +581,33 @@ def test_shapes_are_checked_after_a_while_and_stay_beside_their_lines(shaping: C
     assert labels == ["→ [B, 8]"]
 
 
+# --- the processes that check ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_that_of_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks may be cancelled at any time; and nothing in the folder of the editor is imported."""
+    (tmp_path / "yaml.py").write_text("raise SystemExit('run')\n")
+    monkeypatch.chdir(tmp_path)
+
+    async def session() -> None:
+        worker = Worker((), 60)
+        wrong = Job("structure", None, "confnet: 1\nSequential: [Relu]\n")
+        right = Job("structure", None, "confnet: 1\nSequential: [ReLU]\n")
+        asking = [asyncio.create_task(worker.ask(job)) for job in (wrong, wrong, right)]
+        await asyncio.sleep(0)
+        for task in asking[:2]:  # the first is being done, the second waits
+            task.cancel()
+        found = await asking[2]
+        assert found is not None
+        assert found.diagnostics == ()
+        again = await worker.ask(wrong)
+        assert again is not None
+        assert [each.code for each in again.diagnostics] == ["unknown-layer"]
+        worker.end()
+
+    asyncio.run(session())
+
+
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
@@ -530,9 +617,9 @@ def test_a_fault_is_logged_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.
         "import confnet.lsp.hover as hover, confnet.api as api\n"
         "def fail(*args, **kwargs):\n    raise ZeroDivisionError('made to fail')\n"
         "hover.Hoverer.text = fail\n"
-        "check = api.check\n"
-        "def half(spec, **more):\n    return fail() if 'fail' in spec.root.source.text else check(spec, **more)\n"
-        "api.check = half\n"
+        "validate = api.validate\n"
+        "def half(spec, **more):\n    return fail() if 'fail' in spec.root.source.text else validate(spec, **more)\n"
+        "api.validate = half\n"
     )
     session = Client(tmp_path, "--no-shapes", "--plugin", "faulty")
     session.open("model.yaml", "confnet: 1\nSequential: [ReLU]\n")
@@ -576,3 +663,9 @@ def test_without_pygls_the_command_says_what_to_install(tmp_path: Path) -> None:
     )
     assert result.returncode == 1
     assert result.stderr == "Error: the language server needs pygls: pip install 'torch-confnet[lsp]'\n"
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(commands, ["lsp", "--log", str(tmp_path / "none" / "log")])
+    assert result.exit_code == 2
+    assert "cannot be written: No such file or directory" in result.output

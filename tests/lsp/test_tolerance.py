@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,12 @@ def test_lines_move_with_an_edit() -> None:
     assert [same.line(0), same.line(1)] == [0, 1]
     shorter = Shift(["a", "a", "a"], ["a", "a"])
     assert [shorter.line(line) for line in range(3)] == [0, 1, None]
+
+
+def test_a_long_word_takes_no_long_time() -> None:
+    begin = time.perf_counter()
+    for line in ("description: " + "x" * 200_000 + " b", "forward: " + "x" * 200_000 + " b", "Linear: {²: 1}"):
+        content = Content("<text>", f"confnet: 1\n{line}\n")
+        answers(content, 1, len(line))
+        answers(content, 1, 9)
+    assert time.perf_counter() - begin < 20
