@@ -106,6 +106,11 @@ class _Explainer:
         if inside:
             more = f" and {len(inside) - MOST_LISTED} more" if len(inside) > MOST_LISTED else ""
             return f"there is no `{name}`; names that begin so: {', '.join(inside[:MOST_LISTED])}{more}"
+        owner, _, leaf = name.rpartition(".")
+        made_of = f"{owner}.parametrizations.{leaf}.".removeprefix(".")
+        parts = [other for other in self.rows["parameters"] if other.startswith(made_of)]
+        if parts:
+            return f"`{name}` is computed, by a parametrization: ask for {', '.join(f'`{part}`' for part in parts)}"
         near = closest(name, names)
         text = f"there is no `{name}` in the model" + (f"; did you mean `{near}`?" if near else "")
         if isinstance(self.trace, Untraced):

@@ -646,3 +646,15 @@ def test_max_parameters(folder: Path) -> None:
     assert result.exit_code == 1
     assert "error[too-many-parameters]" in result.output
     assert run("validate", "good.yaml", "--max-parameters", "-1").exit_code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["layers"], ["new", "unet"]], ids=" ".join)
+def test_a_full_device_is_told(arguments: list[str]) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "confnet", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+        )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr == "confnet: the output cannot be written: no space left on device\n"

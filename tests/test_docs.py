@@ -268,6 +268,9 @@ def test_the_tables_of_the_language_are_complete() -> None:
     }
     words = {word for span in re.findall(r"`([^`\n]+)`", language) for word in span.split()}
     assert words >= {*BUILTINS, *(f"math.{name}" for name in ("sqrt", "log", "exp", "pi", "inf"))}
+    for name, hook in BUILTIN_HOOKS.items():
+        row = next(line for line in language.splitlines() if line.startswith(f"| `{name}`"))
+        assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(hook.kinds), row
     for kind in HOOK_KINDS.values():
         assert f"| `{kind.name}` | `{' '.join(kind.arguments)}`" in language
 

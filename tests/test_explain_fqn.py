@@ -261,3 +261,11 @@ def test_mistakes_of_the_file_are_diagnostics(file: str) -> None:
 def test_a_code_is_still_a_code(file: str) -> None:
     assert run("unknown-layer").stdout == run("error[unknown-layer]").stdout
     assert run("unknown-laier").exit_code == 2
+
+
+def test_a_parametrized_weight_is_told_by_what_it_is_computed_from() -> None:
+    spec = confnet.loads(
+        "confnet: 1\nchildren: {head: {Linear: [4, 4], parametrize: {weight: weight_norm}}}\nforward: return head(x)\n"
+    )
+    with pytest.raises(Unknown, match=r"computed, .* `head.parametrizations.weight.original0`, `head.*original1`$"):
+        explain(spec, "head.weight")

@@ -47,6 +47,7 @@ LONG_FILES = frozenset(
         "confnet/language/calls.py",
         "confnet/language/checker.py",
         "confnet/language/operands.py",
+        "confnet/provenance.py",
         "confnet/spec/models.py",
     }
 )

@@ -436,6 +436,11 @@ def test_many_random_specs() -> None:
 # --- names of classes -------------------------------------------------------------------------------------------------
 
 
+def test_the_name_of_a_keyword_is_no_value_that_code_reads() -> None:
+    spec = confnet.loads("confnet: 1\nargs: {dim: 4}\nmodules: {G: {forward: return x.sum(dim=1)}}\nSequential: [G]\n")
+    assert "let" not in resolved(spec)
+
+
 def test_a_definition_may_say_what_its_class_is_called() -> None:
     text = "confnet: 1\nmodules: {A: {name: Block, args: {n: 4}, Linear: [$n, 4]}}\nSequential: [{A: 2}, A]\n"
     rules = "apply: [{where: {type: Block}, init: {bias: ones_}}]\n"

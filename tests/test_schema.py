@@ -62,7 +62,7 @@ def test_the_schema_is_fresh_and_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=ENVIRONMENT)
-    told = "run `confnet schema -o schemas/confnet.schema.json`"
+    told = "run `confnet schema --force -o schemas/confnet.schema.json`"
     assert SCHEMA_FILE.read_bytes() == found.stdout, told
 
 
@@ -235,7 +235,18 @@ def test_a_hook_may_have_any_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(commands, ["schema", "-o", str(tmp_path / "none" / "own.json")])
     assert result.exit_code == 2
-    assert "cannot be written" in result.output
+    assert "does not exist" in result.output
+
+
+def test_no_other_file_is_replaced_unasked(tmp_path: Path) -> None:
+    model = tmp_path / "model.yaml"
+    model.write_text("confnet: 1\nSequential: [ReLU]\n")
+    result = CliRunner().invoke(commands, ["schema", "-o", str(model)])
+    assert result.exit_code == 2
+    assert "'--force' replaces it" in result.output
+    assert model.read_text() == "confnet: 1\nSequential: [ReLU]\n"
+    assert CliRunner().invoke(commands, ["schema", "-o", str(model), "--force"]).exit_code == 0
+    assert '"$schema"' in model.read_text()
 
 
 # --- check-jsonschema -------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ Importing this module loads click alone: `--help` answers at once, and each comm
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["commands", "main"]
 
 EXIT_DIAGNOSTICS: Final = 1
-EXIT_INTERNAL: Final = 3  # click exits with 2 for wrong usage
+EXIT_USAGE: Final = 2  # click's too
+EXIT_INTERNAL: Final = 3
 
 _INDENT: Final = "  "  # as torch indents
 
@@ -51,7 +54,12 @@ def main() -> NoReturn:
     warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     try:
         commands(prog_name="confnet")
-    except Exception:
+        sys.stdout.flush()
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried again at the end
+            click.echo(f"confnet: the output cannot be written: {os.strerror(errno.ENOSPC).lower()}", err=True)
+            sys.exit(EXIT_USAGE)
         # Everything a user can do wrong is a diagnostic or a usage error, so this is neither.
         import traceback
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import math
 import re
+import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from confnet.plan import DTypeName, ModulePlan
 
 __all__ = ["codes_of", "expression_text", "mentions", "reads_of_others", "with_values"]
 
+_READS = (ast.Name, ast.Attribute)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -51,8 +53,9 @@ def codes_of(
 
 
 def mentions(texts: Iterable[str]) -> set[str]:
-    """The words of some code: whatever it reads is among them."""
-    return {word for text in texts for word in re.findall(r"[^\W\d]\w*", text)}
+    """The names and attributes in some code: whatever it reads is among them."""
+    nodes = [node for text in texts for node in ast.walk(ast.parse(textwrap.dedent(text).strip()))]
+    return {node.id if isinstance(node, ast.Name) else node.attr for node in nodes if isinstance(node, _READS)}
 
 
 def reads_of_others(texts: Iterable[str]) -> set[str]:
