@@ -459,7 +459,7 @@ def test_json(file: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--size", "B"), "'B' is no size; write NAME=N, such as B=8"),
+        (("--size", "B"), "'B' is no size; write NAME=N, N from 1 to 999999999"),
         (("--size", "B=0"), "'B=0' is no size"),
         (("--size", "B=1", "--size", "B=2"), "'B' is given twice"),
         (("--size", "T=1"), "there is no size `T`; the sizes are B"),

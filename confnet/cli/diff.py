@@ -83,7 +83,7 @@ def diff(
     """
     ours = (a, {**settings, **settings_a}, variant_a or variant, root_a or root)
     theirs = (b if b is not None else a, {**settings, **settings_b}, variant_b or variant, root_b or root)
-    if ours == theirs:
+    if b is None and ours == theirs:
         raise click.UsageError("both sides are the same; give B, or '--variant-a' and '--variant-b', or '--set-b'")
     if ours[0] == theirs[0] == "-":
         raise click.UsageError("the standard input can be one side only")

@@ -52,7 +52,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, items: tuple[str,
     for item in items:
         name, _, number = item.partition("=")
         if not name.isidentifier() or not re.fullmatch(r"0*[1-9]\d{0,8}", number):
-            raise click.BadParameter(f"{printable(item)!r} is no size; write NAME=N, such as B=8")
+            raise click.BadParameter(f"{printable(item)!r} is no size; write NAME=N, N from 1 to 999999999")
         if name in found:
             raise click.BadParameter(f"{name!r} is given twice")
         found[name] = int(number)
