@@ -21,10 +21,10 @@ import click
 import confnet
 from confnet.cli.lazy import LazyGroup
 from confnet.cli.options import common_options, format_option
+from confnet.cli.specs import source_of
 from confnet.cli.terminal import use_color
 from confnet.diagnostics import Diagnostic
 from confnet.files import STANDARD_INPUT, find_files
-from confnet.limits import DEFAULT_LIMITS
 from confnet.render import printable, render_github, render_json, render_sarif, render_text, summary
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def validate(
     options: dict[str, Any] = {"variant": variant, "root": root, "args": settings, "shapes": shapes is not False}
     options["limits"] = Limits(parameters=max_parameters)
     bare = shapes is False and max_parameters is None  # what torch alone can tell is left out, and the answer says so
-    reports = {_shown(name): api.validate(_source(name), **options) for name in names}
+    reports = {_shown(name): api.validate(source_of(name), **options) for name in names}
     # A file included by several is reported once.
     found = list(dict.fromkeys(d for report in reports.values() for d in report.diagnostics))
     ok = all(report.ok for report in reports.values())
@@ -214,23 +214,6 @@ def _files(arguments: tuple[str, ...], quiet: bool) -> tuple[str, ...]:
 
 def _shown(name: str) -> str:
     return "<stdin>" if name == STANDARD_INPUT else name
-
-
-def _source(name: str) -> str | io.StringIO:
-    """What the pipeline reads for an argument: a path, or all of the standard input."""
-    if name != STANDARD_INPUT:
-        return name
-    # No character takes more than four bytes: enough to see that a text is too long, and no more.
-    return _StandardInput(sys.stdin.buffer.read(4 * DEFAULT_LIMITS.file_bytes + 1))
-
-
-class _StandardInput(io.StringIO):
-    """The standard input as a text: UTF-8 whatever the terminal's encoding; what is not, is a character to report."""
-
-    name = "<stdin>"
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data.decode("utf-8", "surrogateescape"))
 
 
 # --- printing -------------------------------------------------------------------------------------------------------

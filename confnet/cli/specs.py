@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from confnet.render import printable, render_json, render_text, summary
 if TYPE_CHECKING:
     from confnet.loading import Spec
 
-__all__ = ["check_output", "failing", "give", "output_options", "read_spec"]
+__all__ = ["check_output", "failing", "give", "output_options", "read_spec", "source_of"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -36,10 +37,25 @@ def read_spec(name: str) -> Spec:
     """The spec of a file, or of the standard input. Raises ConfnetError."""
     from confnet import api
 
+    source = source_of(name)
+    return api.load(source) if isinstance(source, str) else api.loads(source.read(), name=source.name)
+
+
+def source_of(name: str) -> str | _StandardInput:
+    """What the pipeline reads for an argument: a path, or all of the standard input."""
     if name != STANDARD_INPUT:
-        return api.load(name)
-    data = sys.stdin.buffer.read(4 * DEFAULT_LIMITS.file_bytes + 1)  # no character takes more bytes than four
-    return api.loads(data.decode("utf-8", "surrogateescape"), name="<stdin>")
+        return name
+    # No character takes more than four bytes: enough to see that a text is too long, and no more.
+    return _StandardInput(sys.stdin.buffer.read(4 * DEFAULT_LIMITS.file_bytes + 1))
+
+
+class _StandardInput(io.StringIO):
+    """The standard input as a text: UTF-8 whatever the terminal's encoding; what is not, is a character to report."""
+
+    name = "<stdin>"
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data.decode("utf-8", "surrogateescape"))
 
 
 def failing(error: ConfnetError, form: str = "text") -> NoReturn:
